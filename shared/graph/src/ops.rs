@@ -1,0 +1,9 @@
+//! Operators as methods of [`crate::GraphBuilder`], one family a file.
+
+pub(crate) mod attention;
+mod attribute;
+pub(crate) mod convolution;
+mod elementwise;
+mod linear;
+mod normalization;
+mod shape;
