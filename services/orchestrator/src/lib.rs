@@ -1,0 +1,1 @@
+//! cogwheel-orchestrator
