@@ -3,6 +3,7 @@
 Writes tests/data/noise.safetensors:
   {seed}.{dtype}.{count}     torch.randn(count, generator=g, dtype=dtype) from a fresh generator of that seed
   {seed}.{dtype}.states      for each of those counts in order, the FNV-1a 64 hash of g.get_state() afterwards
+  {seed}.large               the FNV-1a 64 hash of the little-endian bytes of 200,007 fp32 values
   {seed}.sequence.{i}        the i-th draw of SEQUENCE, all from one generator: counts and dtypes mixed
   {seed}.sequence.state      the bytes of g.get_state() after the whole sequence
 
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 
 SEEDS = [0, 42, 2**31, 2**32 + 5, 2**63]
 COUNTS = [1, 2, 3, 5, 15, 16, 17, 31, 32, 100, 1000, 4096 + 7]
+LARGE = 200_007
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 # An odd count below 16 leaves a second normal in the generator: the draws around it show where it goes.
 SEQUENCE = [
@@ -32,6 +34,11 @@ def fnv1a(data: bytes) -> int:
     for byte in data:
         value = ((value ^ byte) * 0x100000001B3) % 2**64
     return value
+
+
+def signed(value: int) -> int:
+    """safetensors of torch has no unsigned 64-bit integers."""
+    return value - 2**64 if value >= 2**63 else value
 
 
 def state_of(generator: torch.Generator) -> bytes:
@@ -53,8 +60,10 @@ def main() -> None:
                 generator = torch.Generator("cpu").manual_seed(seed)
                 tensors[f"{seed}.{name}.{count}"] = torch.randn(count, generator=generator, dtype=dtype)
                 hashes.append(fnv1a(state_of(generator)))
-            signed = [h - 2**64 if h >= 2**63 else h for h in hashes]
-            tensors[f"{seed}.{name}.states"] = torch.tensor(signed, dtype=torch.int64)
+            tensors[f"{seed}.{name}.states"] = torch.tensor([signed(h) for h in hashes])
+        generator = torch.Generator("cpu").manual_seed(seed)
+        large = torch.randn(LARGE, generator=generator)
+        tensors[f"{seed}.large"] = torch.tensor([signed(fnv1a(large.numpy().tobytes()))])
         generator = torch.Generator("cpu").manual_seed(seed)
         for i, (name, count) in enumerate(SEQUENCE):
             drawn = torch.randn(count, generator=generator, dtype=DTYPES[name])
