@@ -1,0 +1,59 @@
+use std::fmt;
+
+use rayon::prelude::*;
+
+use crate::{TensorView, Weights};
+
+/// 32 bytes of blake3; shown as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Takes over a digest computed elsewhere.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest's bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+/// blake3 over the tensors in the order of their names; of each, the digest of its description and bytes.
+pub(crate) fn digest(weights: &Weights) -> Digest {
+    let tensors: Vec<TensorView<'_>> = weights.iter().collect();
+    let digests: Vec<[u8; 32]> = tensors.par_iter().map(tensor_digest).collect();
+    let mut hasher = blake3::Hasher::new_derive_key("cogwheel 2026 weights v1");
+    for digest in digests {
+        hasher.update(&digest);
+    }
+    Digest(*hasher.finalize().as_bytes())
+}
+
+/// Lengths go before what they measure, so that no two tensors have the same description.
+fn tensor_digest(tensor: &TensorView<'_>) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for text in [tensor.name, tensor.dtype.name()] {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    hasher.update(&(tensor.shape.len() as u64).to_le_bytes());
+    for &dim in tensor.shape {
+        hasher.update(&(dim as u64).to_le_bytes());
+    }
+    hasher.update(&tensor.bytes);
+    *hasher.finalize().as_bytes()
+}

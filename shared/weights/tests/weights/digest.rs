@@ -1,0 +1,46 @@
+use std::collections::HashSet;
+
+use cogwheel_weights::{Digest, Weights};
+use safetensors::Dtype;
+
+use crate::files::{Written, f32, write, write_index};
+
+fn digest(tensors: &[Written]) -> Digest {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir.path().join("model.safetensors"), tensors);
+    Weights::open(dir.path(), "model").unwrap().digest()
+}
+
+#[test]
+fn the_digest_is_of_the_tensors_and_not_of_their_files() {
+    let tensors = [f32("a", &[2], &[1.0, 2.0]), f32("b", &[1], &[3.0])];
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir.path().join("1.safetensors"), &tensors[1..]);
+    write(&dir.path().join("2.safetensors"), &tensors[..1]);
+    write_index(
+        &dir.path().join("model.safetensors.index.json"),
+        &[("b", "1.safetensors"), ("a", "2.safetensors")],
+    );
+    let sharded = Weights::open(dir.path(), "model").unwrap();
+    assert_eq!(sharded.digest(), digest(&tensors));
+    assert_eq!(sharded.digest().to_string().len(), 64);
+}
+
+#[test]
+fn whatever_changes_in_a_tensor_changes_the_digest() {
+    let bytes = vec![0u8, 0, 128, 63, 0, 0, 0, 64];
+    let tensor = |name: &str, dtype, shape: &[usize]| {
+        (name.to_owned(), dtype, shape.to_vec(), bytes.clone())
+    };
+    let digests: HashSet<Digest> = [
+        digest(&[tensor("a", Dtype::F32, &[2])]),
+        digest(&[tensor("b", Dtype::F32, &[2])]),
+        digest(&[tensor("a", Dtype::I32, &[2])]),
+        digest(&[tensor("a", Dtype::F32, &[1, 2])]),
+        digest(&[tensor("a", Dtype::F32, &[2, 1])]),
+        digest(&[f32("a", &[2], &[1.0, 2.5])]),
+        digest(&[tensor("a", Dtype::F32, &[2]), f32("c", &[1], &[0.0])]),
+    ]
+    .into();
+    assert_eq!(digests.len(), 7);
+}
