@@ -1,1 +1,24 @@
-//! cogwheel-service
+//! The skeleton of a process: settings, logs, listeners, channels, health, drain, deadlines and the
+//! one place where failures become gRPC statuses.
+
+mod channel;
+mod deadline;
+mod exit;
+mod failure;
+mod listener;
+mod logs;
+mod memory;
+mod respond;
+mod server;
+mod shutdown;
+
+pub use channel::{Address, AddressError, connect};
+pub use deadline::deadline_of;
+pub use exit::{Exit, Fatal};
+pub use failure::{Failure, Invalid, Violation};
+pub use listener::{Connector, Listener, memory_listener};
+pub use logs::{LogArgs, LogFormat};
+pub use memory::machine_memory;
+pub use respond::{Gone, Responder, Responses, respond};
+pub use server::{Limits, Readiness, Server, ServerArgs};
+pub use shutdown::Shutdown;

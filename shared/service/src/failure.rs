@@ -1,0 +1,185 @@
+use std::fmt;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// How long a client is told to wait before it tries a full queue again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// One field of a request and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The field's name in the request, e.g. `num_frames`.
+    pub field: String,
+    /// What was expected and what was found.
+    pub description: String,
+}
+
+/// Every violation of one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Invalid(pub Vec<Violation>);
+
+impl Invalid {
+    /// Notes a violation.
+    pub fn add(&mut self, field: &str, description: impl fmt::Display) {
+        let violation = Violation { field: field.to_owned(), description: description.to_string() };
+        self.0.push(violation);
+    }
+
+    /// `value`, unless something was violated.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] with all violations.
+    pub fn or<T>(self, value: T) -> Result<T, Failure> {
+        if self.0.is_empty() { Ok(value) } else { Err(Failure::Invalid(self)) }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Violation { field, description }) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{field}: {description}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a call does not get its answer. Deliberately few: a client acts on the kind.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Failure {
+    /// The request asks for what cannot be computed.
+    #[error("{0}")]
+    Invalid(Invalid),
+    /// A checkpoint or file on the server's side is missing or unfit; asking again does not help.
+    #[error("{0}")]
+    Unfit(String),
+    /// Too much is waiting already.
+    #[error("{what} is full: {limit} requests are waiting")]
+    Full {
+        /// Which queue.
+        what: &'static str,
+        /// Its bound.
+        limit: usize,
+    },
+    /// A peer cannot be reached, or went away.
+    #[error("{0}")]
+    Unavailable(String),
+    /// This process takes no new work because it is about to end.
+    #[error("shutting down, try another replica")]
+    Draining,
+    /// The caller went away.
+    #[error("cancelled")]
+    Cancelled,
+    /// The caller's deadline passed.
+    #[error("the deadline of {0:?} passed")]
+    Deadline(Duration),
+    /// The caller does not read what it asked for.
+    #[error("nothing was read from the stream for {0:?}")]
+    Stalled(Duration),
+    /// A defect, here or in the runtime.
+    #[error("{0}")]
+    Internal(String),
+    /// A stage answered so; the message names it.
+    #[error("{stage}: {message}")]
+    Stage {
+        /// Name of the stage.
+        stage: &'static str,
+        /// The stage's own message.
+        message: String,
+        /// The stage's own answer, details included.
+        status: Box<Status>,
+    },
+}
+
+impl Failure {
+    /// What a stage answered, under the stage's name and address.
+    pub fn of_stage(stage: &'static str, address: &str, status: Status) -> Self {
+        let message = match status.code() {
+            // The transport's own words ("tcp connect error") do not say who.
+            Code::Unavailable => format!("{address} cannot be reached ({})", status.message()),
+            _ => status.message().to_owned(),
+        };
+        Self::Stage { stage, message, status: Box::new(status) }
+    }
+
+    /// A request that violates one field.
+    pub fn invalid(field: &str, description: impl fmt::Display) -> Self {
+        let mut invalid = Invalid::default();
+        invalid.add(field, description);
+        Self::Invalid(invalid)
+    }
+}
+
+/// The one place where failures become statuses.
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        let message = failure.to_string();
+        match failure {
+            Failure::Invalid(invalid) => {
+                let mut details = ErrorDetails::new();
+                for Violation { field, description } in invalid.0 {
+                    details.add_bad_request_violation(field, description);
+                }
+                Self::with_error_details(Code::InvalidArgument, message, details)
+            }
+            Failure::Unfit(_) => Self::failed_precondition(message),
+            Failure::Full { .. } => {
+                let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
+                Self::with_error_details(Code::ResourceExhausted, message, details)
+            }
+            Failure::Unavailable(_) | Failure::Draining => Self::unavailable(message),
+            Failure::Cancelled => Self::cancelled(message),
+            Failure::Deadline(_) => Self::deadline_exceeded(message),
+            Failure::Stalled(_) => Self::aborted(message),
+            Failure::Internal(_) => Self::internal(message),
+            Failure::Stage { status, .. } => {
+                // The details travel on; only the message gains the stage's name.
+                let details = bytes_of(&status);
+                Self::with_details(status.code(), message, details)
+            }
+        }
+    }
+}
+
+fn bytes_of(status: &Status) -> tonic::codegen::Bytes {
+    tonic::codegen::Bytes::copy_from_slice(status.details())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_violation_becomes_a_field_violation() {
+        let mut invalid = Invalid::default();
+        invalid.add("num_frames", "expected 8n+1, found 10");
+        invalid.add("width", "expected a multiple of 16, found 7");
+        let status = Status::from(invalid.or(()).unwrap_err());
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let fields = status.get_details_bad_request().unwrap().field_violations;
+        let fields: Vec<_> = fields.iter().map(|field| field.field.as_str()).collect();
+        assert_eq!(fields, ["num_frames", "width"]);
+        assert!(status.message().contains("expected 8n+1, found 10"));
+    }
+
+    #[test]
+    fn a_full_queue_says_when_to_come_back() {
+        let status = Status::from(Failure::Full { what: "the denoiser's queue", limit: 4 });
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        let retry = status.get_details_retry_info().unwrap();
+        assert_eq!(retry.retry_delay, Some(RETRY_AFTER));
+    }
+
+    #[test]
+    fn what_a_stage_answers_keeps_its_code_and_details_and_gains_its_name() {
+        let answer = Status::from(Failure::invalid("width", "too large"));
+        let status = Status::from(Failure::of_stage("denoiser", "http://d:1", answer));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), "denoiser: width: too large");
+        assert_eq!(status.get_details_bad_request().unwrap().field_violations.len(), 1);
+        let down = Failure::of_stage("vae", "http://v:1", Status::unavailable("refused"));
+        assert_eq!(down.to_string(), "vae: http://v:1 cannot be reached (refused)");
+    }
+}

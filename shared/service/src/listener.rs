@@ -1,0 +1,69 @@
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+/// Bytes in flight each way on an in-memory connection; a chunk of a tensor and its frame fit.
+const MEMORY_BUFFER: usize = 2 << 20;
+/// In-memory connections waiting to be accepted; a process opens one a stage.
+const MEMORY_BACKLOG: usize = 16;
+
+/// Where a server takes connections from, bound before anything is loaded.
+#[derive(Debug)]
+pub enum Listener {
+    /// A TCP port.
+    Tcp(TcpListener),
+    /// The same process.
+    Memory(mpsc::Receiver<DuplexStream>),
+}
+
+impl Listener {
+    /// Binds a TCP address.
+    ///
+    /// # Errors
+    /// With the address in the message, e.g. when the port is in use.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        match TcpListener::bind(address).await {
+            Ok(listener) => Ok(Self::Tcp(listener)),
+            Err(error) => {
+                let message = format!("cannot listen on {address}: {error}");
+                Err(io::Error::new(error.kind(), message))
+            }
+        }
+    }
+
+    /// The address that was really bound; in memory there is none.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Memory(_) => None,
+        }
+    }
+}
+
+/// Opens connections to a [`Listener::Memory`].
+#[derive(Clone, Debug)]
+pub struct Connector(mpsc::Sender<DuplexStream>);
+
+impl Connector {
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` when the server is gone.
+    pub async fn connect(&self) -> io::Result<DuplexStream> {
+        let (ours, theirs) = tokio::io::duplex(MEMORY_BUFFER);
+        match self.0.send(theirs).await {
+            Ok(()) => Ok(ours),
+            Err(_) => Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the stage has ended")),
+        }
+    }
+}
+
+/// A listener inside this process and what opens connections to it: the same services, the same
+/// protocol, no socket.
+pub fn memory_listener() -> (Connector, Listener) {
+    let (sender, receiver) = mpsc::channel(MEMORY_BACKLOG);
+    (Connector(sender), Listener::Memory(receiver))
+}

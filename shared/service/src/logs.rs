@@ -1,0 +1,46 @@
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// Settings of the logs.
+#[derive(Args, Clone, Debug)]
+pub struct LogArgs {
+    /// Form of the log lines on standard error
+    #[arg(
+        long,
+        value_enum,
+        default_value = "text",
+        env = "COGWHEEL_LOG_FORMAT",
+        value_name = "FORM"
+    )]
+    pub log_format: LogFormat,
+    /// What is logged: a level, or `target=level` pairs separated by commas
+    #[arg(long, default_value = "info", env = "COGWHEEL_LOG", value_name = "FILTER")]
+    pub log: String,
+}
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One readable line an event.
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+impl LogArgs {
+    /// Sends logs to standard error from now on. Prompts are never logged.
+    ///
+    /// # Errors
+    /// When the filter cannot be read; the message says where.
+    pub fn init(&self) -> Result<(), String> {
+        let filter = EnvFilter::try_new(&self.log).map_err(|error| {
+            format!("--log: expected a filter such as info or h2=warn: {error}")
+        })?;
+        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => lines.init(),
+            LogFormat::Json => lines.json().flatten_event(true).init(),
+        }
+        Ok(())
+    }
+}

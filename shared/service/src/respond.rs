@@ -1,0 +1,172 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio::sync::mpsc;
+use tonic::{Response, Status};
+use tracing::Instrument as _;
+
+use crate::{Failure, Shutdown};
+
+/// Messages of one response that wait to be read. Small, because a message may hold a megabyte.
+const BUFFERED: usize = 4;
+/// How long a response may wait for its reader before its work is given up: a stage serves others.
+const STALL: Duration = Duration::from_secs(60);
+
+/// The stream of one response.
+#[derive(Debug)]
+pub struct Responses<T>(mpsc::Receiver<Result<T, Status>>);
+
+impl<T> Stream for Responses<T> {
+    type Item = Result<T, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+/// Where the work behind a response puts its messages.
+#[derive(Debug)]
+pub struct Responder<T>(mpsc::Sender<Result<T, Status>>);
+
+/// The reader went away or does not read; the work is about to be dropped.
+#[derive(Debug)]
+pub struct Gone;
+
+impl From<Gone> for Failure {
+    fn from(_: Gone) -> Self {
+        Self::Cancelled
+    }
+}
+
+impl<T> Responder<T> {
+    /// Sends the next message, waiting for the reader where it is slow.
+    ///
+    /// # Errors
+    /// [`Failure::Cancelled`] when the reader went away, [`Failure::Stalled`] when it reads nothing.
+    pub async fn send(&self, message: impl Into<T>) -> Result<(), Failure> {
+        match tokio::time::timeout(STALL, self.0.send(Ok(message.into()))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Gone.into()),
+            Err(_) => Err(Failure::Stalled(STALL)),
+        }
+    }
+}
+
+/// Answers with a stream that `work` fills.
+///
+/// The work is dropped, and with it everything it waits for, when the reader goes away, when the
+/// deadline passes, or when a drain's grace time ends. It runs on the tracker of `shutdown`.
+pub fn respond<T, W, F>(
+    shutdown: &Shutdown,
+    deadline: Option<Duration>,
+    work: W,
+) -> Response<Responses<T>>
+where
+    T: Send + 'static,
+    W: FnOnce(Responder<T>) -> F,
+    F: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(BUFFERED);
+    let work = work(Responder(sender.clone()));
+    let cut = shutdown.cut();
+    let supervised = async move {
+        let result = tokio::select! {
+            biased;
+            () = sender.closed() => Err(Failure::Cancelled),
+            () = cut => Err(Failure::Draining),
+            failure = passed(deadline) => Err(failure),
+            result = work => result,
+        };
+        match result {
+            Ok(()) => {}
+            Err(Failure::Cancelled) => tracing::info!("the caller left"),
+            Err(failure) => {
+                tracing::warn!(%failure, "request failed");
+                // A reader that does not read is not waited for to read that it does not.
+                let _ = tokio::time::timeout(STALL, sender.send(Err(failure.into()))).await;
+            }
+        }
+    };
+    shutdown.tracker().spawn(supervised.in_current_span());
+    Response::new(Responses(receiver))
+}
+
+async fn passed(deadline: Option<Duration>) -> Failure {
+    match deadline {
+        Some(deadline) => {
+            tokio::time::sleep(deadline).await;
+            Failure::Deadline(deadline)
+        }
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use tokio::sync::oneshot;
+    use tonic::Code;
+
+    use super::*;
+
+    /// Work that never ends and tells when it is dropped.
+    fn endless(dropped: oneshot::Sender<()>) -> impl Future<Output = Result<(), Failure>> {
+        struct Tell(Option<oneshot::Sender<()>>);
+        impl Drop for Tell {
+            fn drop(&mut self) {
+                let _ = self.0.take().map(|tell| tell.send(()));
+            }
+        }
+        let tell = Tell(Some(dropped));
+        async move {
+            let _tell = tell;
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn work_is_dropped_when_its_reader_leaves() {
+        let (dropped, wait) = oneshot::channel();
+        let response = respond::<u8, _, _>(&Shutdown::new(), None, |_| endless(dropped));
+        drop(response);
+        wait.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_has_a_deadline_of_its_own() {
+        let (dropped, wait) = oneshot::channel();
+        let deadline = Some(Duration::from_secs(3));
+        let response = respond::<u8, _, _>(&Shutdown::new(), deadline, |_| endless(dropped));
+        let status = response.into_inner().next().await.unwrap().unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        wait.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_reads_nothing_does_not_hold_the_work() {
+        let shutdown = Shutdown::new();
+        let (ended, wait) = oneshot::channel();
+        let response = respond::<u8, _, _>(&shutdown, None, |responder| async move {
+            loop {
+                if let Err(failure) = responder.send(1).await {
+                    let _ = ended.send(failure.to_string());
+                    return Err(failure);
+                }
+            }
+        });
+        assert!(wait.await.unwrap().contains("nothing was read"));
+        drop(response);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_cuts_what_outlasts_it_with_unavailable() {
+        let shutdown = Shutdown::new();
+        let (dropped, _wait) = oneshot::channel();
+        let response = respond::<u8, _, _>(&shutdown, None, |_| endless(dropped));
+        assert_eq!(shutdown.drain(Duration::from_secs(1)).await, 1);
+        let status = response.into_inner().next().await.unwrap().unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable);
+    }
+}

@@ -1,0 +1,193 @@
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use cogwheel_api::FILE_DESCRIPTOR_SET;
+use futures_util::stream;
+use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tracing::{error, info, warn};
+
+use crate::{Listener, Shutdown};
+
+/// Window of a stream and of a connection: gRPC's 64 KiB would stop tensors at every chunk.
+const WINDOW: u32 = 4 << 20;
+/// A peer that does not answer a ping for so long is gone.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// Settings that every server has.
+#[derive(Args, Clone, Debug)]
+pub struct ServerArgs {
+    /// Address to listen on; port 0 takes a free one and logs it
+    #[arg(long, env = "COGWHEEL_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:50051")]
+    pub listen: SocketAddr,
+    /// Seconds that running work may take after a termination signal
+    #[arg(long, env = "COGWHEEL_GRACE_SECONDS", value_name = "SECONDS", default_value_t = 30)]
+    pub grace_seconds: u64,
+    /// Calls at once on one connection; more wait
+    #[arg(long, env = "COGWHEEL_MAX_STREAMS", value_name = "N", default_value_t = 128)]
+    pub max_streams: u32,
+}
+
+/// What bounds a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Calls at once on one connection.
+    pub max_streams: u32,
+    /// Time that running work may take once a drain has begun.
+    pub grace: Duration,
+}
+
+impl From<&ServerArgs> for Limits {
+    fn from(args: &ServerArgs) -> Self {
+        Self { max_streams: args.max_streams, grace: Duration::from_secs(args.grace_seconds) }
+    }
+}
+
+/// Whether a service can do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Weights are being loaded.
+    Loading,
+    /// It can.
+    Ready,
+    /// It never will: what went wrong.
+    Failed(String),
+}
+
+/// One gRPC service with health and reflection beside it.
+#[derive(Debug)]
+pub struct Server {
+    name: &'static str,
+    service: &'static str,
+    routes: Routes,
+    readiness: watch::Receiver<Readiness>,
+}
+
+impl Server {
+    /// A server of `routes`, called `name` in logs; `service` is its full gRPC name, under which
+    /// its health is told.
+    pub fn new(
+        name: &'static str,
+        service: &'static str,
+        routes: Routes,
+        readiness: watch::Receiver<Readiness>,
+    ) -> Self {
+        Self { name, service, routes, readiness }
+    }
+
+    /// Serves until `shutdown` begins, then drains.
+    ///
+    /// # Errors
+    /// When the transport fails, or what the service needs could not be loaded.
+    pub async fn serve(
+        self,
+        listener: Listener,
+        limits: Limits,
+        shutdown: &Shutdown,
+    ) -> Result<(), String> {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        report(&reporter, self.service, ServingStatus::NotServing).await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .map_err(|error| format!("reflection: {error}"))?;
+        let router = tonic::transport::Server::builder()
+            .max_concurrent_streams(limits.max_streams)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE))
+            .tcp_nodelay(true)
+            .add_routes(self.routes)
+            .add_service(health)
+            .add_service(reflection);
+
+        let watcher = tokio::spawn(watch_readiness(
+            reporter,
+            (self.name, self.service),
+            self.readiness.clone(),
+            shutdown.clone(),
+        ));
+        let ended = shutdown.draining();
+        let serving = async {
+            match listener {
+                Listener::Tcp(tcp) => {
+                    let address = tcp.local_addr().map_err(|error| error.to_string())?;
+                    info!(service = self.name, %address, "listening");
+                    router.serve_with_incoming_shutdown(TcpListenerStream::new(tcp), ended).await
+                }
+                Listener::Memory(mut connections) => {
+                    let incoming = stream::poll_fn(move |cx| {
+                        connections.poll_recv(cx).map(|next| next.map(Ok::<_, std::io::Error>))
+                    });
+                    router.serve_with_incoming_shutdown(incoming, ended).await
+                }
+            }
+            .map_err(|error| format!("{}: {error}", self.name))
+        };
+        let drained = async {
+            shutdown.draining().await;
+            let cut = shutdown.drain(limits.grace).await;
+            if cut > 0 {
+                warn!(service = self.name, cut, "work outlasted the grace time and was cut");
+            }
+        };
+        // A connection that never closes must not keep a drained process alive.
+        let result = tokio::select! {
+            result = serving => result,
+            () = async { drained.await; tokio::time::sleep(KEEPALIVE / 20).await } => Ok(()),
+        };
+        watcher.abort();
+        match &*self.readiness.borrow() {
+            Readiness::Failed(message) => Err(format!("{}: {message}", self.name)),
+            _ => result,
+        }
+    }
+}
+
+/// Tells health what readiness says; not serving as soon as a drain begins. What cannot be loaded
+/// ends the process.
+async fn watch_readiness(
+    reporter: HealthReporter,
+    (name, service): (&'static str, &'static str),
+    mut readiness: watch::Receiver<Readiness>,
+    shutdown: Shutdown,
+) {
+    loop {
+        let status = match readiness.borrow_and_update().clone() {
+            Readiness::Loading => ServingStatus::NotServing,
+            Readiness::Ready => {
+                info!(service = name, "ready");
+                ServingStatus::Serving
+            }
+            Readiness::Failed(message) => {
+                error!(service = name, message, "cannot be loaded");
+                shutdown.begin();
+                ServingStatus::NotServing
+            }
+        };
+        report(&reporter, service, status).await;
+        tokio::select! {
+            () = shutdown.draining() => break,
+            changed = readiness.changed() => if changed.is_err() {
+                // Whoever loads is gone; what was last said stays true until the drain.
+                shutdown.draining().await;
+                break;
+            },
+        }
+    }
+    report(&reporter, service, ServingStatus::NotServing).await;
+    poll_fn(|_| std::task::Poll::<()>::Pending).await;
+}
+
+/// Sets the status of the service and of the process as a whole.
+async fn report(reporter: &HealthReporter, service: &str, status: ServingStatus) {
+    reporter.set_service_status(service, status).await;
+    reporter.set_service_status("", status).await;
+}

@@ -1,0 +1,127 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Failure;
+
+/// The end of a process, in two moments: no new work, then no work at all.
+///
+/// Every piece of work runs on [`Shutdown::tracker`]. A drain refuses new work at once, lets
+/// running work finish within the grace time, then cuts it.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    draining: CancellationToken,
+    cut: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Shutdown {
+    /// A process that is meant to go on.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Refuses new work from now on.
+    pub fn begin(&self) {
+        self.0.draining.cancel();
+    }
+
+    /// Whether new work is refused.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.is_cancelled()
+    }
+
+    /// Passes unless new work is refused.
+    ///
+    /// # Errors
+    /// [`Failure::Draining`].
+    pub fn admit(&self) -> Result<(), Failure> {
+        if self.is_draining() { Err(Failure::Draining) } else { Ok(()) }
+    }
+
+    /// Completes when new work is refused.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.0.draining.clone().cancelled_owned()
+    }
+
+    /// Completes when running work must end.
+    pub fn cut(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.0.cut.clone().cancelled_owned()
+    }
+
+    /// Where every piece of work is spawned.
+    pub fn tracker(&self) -> &TaskTracker {
+        &self.0.tracker
+    }
+
+    /// Drains: refuses new work, waits for what runs, and after `grace` cuts it. Gives the number
+    /// of pieces that were cut.
+    pub async fn drain(&self, grace: Duration) -> usize {
+        self.begin();
+        self.0.tracker.close();
+        if tokio::time::timeout(grace, self.0.tracker.wait()).await.is_ok() {
+            return 0;
+        }
+        let left = self.0.tracker.len();
+        self.0.cut.cancel();
+        self.0.tracker.wait().await;
+        left
+    }
+
+    /// Begins a drain at the first interrupt or termination signal.
+    ///
+    /// # Errors
+    /// When the operating system refuses to install the handlers.
+    pub fn on_signals(&self) -> std::io::Result<()> {
+        #[cfg(unix)]
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let draining = self.0.draining.clone();
+        tokio::spawn(async move {
+            #[cfg(unix)]
+            let terminated = terminate.recv();
+            #[cfg(not(unix))]
+            let terminated = std::future::pending::<()>();
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminated => {}
+                () = draining.cancelled() => {}
+            }
+            draining.cancel();
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_for_running_work_and_refuses_new() {
+        let shutdown = Shutdown::new();
+        let (done, wait) = tokio::sync::oneshot::channel::<()>();
+        shutdown.tracker().spawn(async move { wait.await.unwrap() });
+        let draining = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move { shutdown.drain(Duration::from_secs(30)).await }
+        });
+        shutdown.draining().await;
+        assert!(matches!(shutdown.admit(), Err(Failure::Draining)));
+        assert!(!draining.is_finished());
+        done.send(()).unwrap();
+        assert_eq!(draining.await.unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_outlasts_the_grace_time_is_cut_and_counted() {
+        let shutdown = Shutdown::new();
+        shutdown.tracker().spawn(shutdown.cut());
+        assert_eq!(shutdown.drain(Duration::from_secs(30)).await, 1);
+    }
+}
