@@ -12,7 +12,9 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::{error, info, warn};
 
-use crate::{Listener, Shutdown};
+use cogwheel_engine::Readiness;
+
+use crate::{Fatal, Listener, Shutdown};
 
 /// Window of a stream and of a connection: gRPC's 64 KiB would stop tensors at every chunk.
 const WINDOW: u32 = 4 << 20;
@@ -48,17 +50,6 @@ impl From<&ServerArgs> for Limits {
     }
 }
 
-/// Whether a service can do its work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Readiness {
-    /// Weights are being loaded.
-    Loading,
-    /// It can.
-    Ready,
-    /// It never will: what went wrong.
-    Failed(String),
-}
-
 /// One gRPC service with health and reflection beside it.
 #[derive(Debug)]
 pub struct Server {
@@ -89,14 +80,14 @@ impl Server {
         listener: Listener,
         limits: Limits,
         shutdown: &Shutdown,
-    ) -> Result<(), String> {
+    ) -> Result<(), Fatal> {
         let (reporter, health) = tonic_health::server::health_reporter();
         report(&reporter, self.service, ServingStatus::NotServing).await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
-            .map_err(|error| format!("reflection: {error}"))?;
+            .map_err(|error| Fatal::failed(format!("reflection: {error}")))?;
         let router = tonic::transport::Server::builder()
             .max_concurrent_streams(limits.max_streams)
             .initial_stream_window_size(WINDOW)
@@ -118,7 +109,7 @@ impl Server {
         let serving = async {
             match listener {
                 Listener::Tcp(tcp) => {
-                    let address = tcp.local_addr().map_err(|error| error.to_string())?;
+                    let address = tcp.local_addr().map_err(Fatal::failed)?;
                     info!(service = self.name, %address, "listening");
                     router.serve_with_incoming_shutdown(TcpListenerStream::new(tcp), ended).await
                 }
@@ -129,7 +120,7 @@ impl Server {
                     router.serve_with_incoming_shutdown(incoming, ended).await
                 }
             }
-            .map_err(|error| format!("{}: {error}", self.name))
+            .map_err(|error| Fatal::failed(format!("{}: {error}", self.name)))
         };
         let drained = async {
             shutdown.draining().await;
@@ -145,7 +136,7 @@ impl Server {
         };
         watcher.abort();
         match &*self.readiness.borrow() {
-            Readiness::Failed(message) => Err(format!("{}: {message}", self.name)),
+            Readiness::Failed(message) => Err(Fatal::usage(format!("{}: {message}", self.name))),
             _ => result,
         }
     }

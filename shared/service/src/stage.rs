@@ -1,0 +1,204 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use cogwheel_engine::{
+    JobContext, JobError, LoadPolicy, Provider, SessionOptions, SubmitError, Worker, WorkerOptions,
+};
+use tokio::sync::mpsc;
+
+use crate::{Failure, Responder};
+
+/// Events of a running job that wait to be sent. Few, because an event may hold a whole chunk of
+/// frames; the job waits when its caller does not read.
+const EVENTS: usize = 2;
+
+/// Settings that every stage has.
+#[derive(Args, Clone, Debug)]
+pub struct StageArgs {
+    /// Checkpoint folder in diffusers layout
+    #[arg(long, env = "COGWHEEL_MODEL", value_name = "DIR")]
+    pub model: PathBuf,
+    #[command(flatten)]
+    /// How the model is computed.
+    pub compute: ComputeArgs,
+    /// Requests that may wait; one more is refused
+    #[arg(long, env = "COGWHEEL_QUEUE_DEPTH", value_name = "N", default_value_t = 16)]
+    pub queue_depth: usize,
+    /// Load the model when a request comes and release it when none waits
+    #[arg(long, env = "COGWHEEL_RELEASE_AFTER_USE")]
+    pub release_after_use: bool,
+}
+
+/// How a model is computed.
+#[derive(Args, Clone, Debug)]
+pub struct ComputeArgs {
+    /// Precision of weights and of the state between steps; auto is fp32 on the CPU
+    #[arg(
+        long,
+        value_enum,
+        env = "COGWHEEL_PRECISION",
+        default_value = "auto",
+        value_name = "PRECISION"
+    )]
+    pub precision: Precision,
+    /// Where the model is computed
+    #[arg(
+        long,
+        value_enum,
+        env = "COGWHEEL_EXECUTION_PROVIDER",
+        default_value = "auto",
+        value_name = "PROVIDER"
+    )]
+    pub execution_provider: ExecutionProvider,
+    /// Threads of one operator; default: one for each physical core
+    #[arg(long, env = "COGWHEEL_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// Precision of weights and of the state between steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// What suits the execution provider.
+    Auto,
+    /// Single precision.
+    Fp32,
+    /// Half precision.
+    Fp16,
+    /// bfloat16.
+    Bf16,
+    /// Quantized linear layers.
+    Int8,
+}
+
+/// Where a model is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExecutionProvider {
+    /// CUDA where there is one, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
+}
+
+impl ComputeArgs {
+    /// Passes what this build can honour.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] for a precision it cannot.
+    pub fn check(&self) -> Result<(), Failure> {
+        match self.precision {
+            Precision::Auto | Precision::Fp32 => Ok(()),
+            other => {
+                let name =
+                    other.to_possible_value().map_or_else(String::new, |v| v.get_name().into());
+                let found =
+                    format!("expected auto or fp32, the precisions of this build, found {name}");
+                Err(Failure::invalid("precision", found))
+            }
+        }
+    }
+
+    /// What a session is made with.
+    pub fn session_options(&self) -> SessionOptions {
+        let provider = match self.execution_provider {
+            ExecutionProvider::Auto => Provider::Auto,
+            ExecutionProvider::Cpu => Provider::Cpu,
+            ExecutionProvider::Cuda => Provider::Cuda,
+        };
+        let threads = self.threads.map(usize::from);
+        SessionOptions { threads, provider, ..SessionOptions::default() }
+    }
+}
+
+impl StageArgs {
+    /// What the stage's worker is made with.
+    pub fn worker_options(&self, name: &str) -> WorkerOptions {
+        let policy =
+            if self.release_after_use { LoadPolicy::ReleaseAfterUse } else { LoadPolicy::Keep };
+        WorkerOptions { name: name.to_owned(), queue_depth: self.queue_depth, policy }
+    }
+}
+
+/// Where a running job puts its events, from the model's own thread.
+#[derive(Debug)]
+pub struct Events<T>(mpsc::Sender<T>);
+
+impl<T> Events<T> {
+    /// Sends an event, waiting while the caller has not read the ones before it. Whether anybody
+    /// is still there.
+    pub fn send(&self, event: T) -> bool {
+        self.0.blocking_send(event).is_ok()
+    }
+}
+
+/// Runs `job` on the stage's worker and sends what happens meanwhile: how many requests are ahead
+/// (as `queued` makes it), then the job's own events in their order.
+///
+/// # Errors
+/// What keeps the job from running, or what the job gives.
+///
+/// # Cancel safety
+/// Dropping it withdraws the job: one that waits never runs, one that runs stops within an operator.
+pub async fn run_on<M, R, T, E>(
+    worker: &Worker<M>,
+    stage: &'static str,
+    responder: &Responder<T>,
+    queued: impl Fn(u32) -> T,
+    job: impl FnOnce(&mut M, &JobContext, &Events<T>) -> Result<R, E> + Send + 'static,
+) -> Result<R, Failure>
+where
+    M: 'static,
+    R: Send + 'static,
+    T: Send + 'static,
+    E: Into<Failure> + Send + 'static,
+{
+    let (sender, mut events) = mpsc::channel(EVENTS);
+    let job = move |model: &mut M, context: &JobContext| job(model, context, &Events(sender));
+    let mut ticket = worker.submit(job).map_err(|error| refused(stage, error))?;
+    let mut ahead = ticket.ahead();
+    let mut told = None;
+    loop {
+        let position = u32::try_from(*ahead.borrow_and_update()).unwrap_or(u32::MAX);
+        if position > 0 && told != Some(position) {
+            told = Some(position);
+            responder.send(queued(position)).await?;
+        }
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => responder.send(event).await?,
+            Ok(()) = ahead.changed() => {}
+            outcome = &mut ticket => {
+                while let Some(event) = events.recv().await {
+                    responder.send(event).await?;
+                }
+                return match outcome {
+                    Ok(result) => result.map_err(Into::into),
+                    Err(error) => Err(lost(error)),
+                };
+            }
+        }
+    }
+}
+
+fn refused(stage: &'static str, error: SubmitError) -> Failure {
+    match error {
+        SubmitError::QueueFull { depth } => Failure::Full { what: stage, limit: depth },
+        SubmitError::Stopped => Failure::Draining,
+    }
+}
+
+fn lost(error: JobError) -> Failure {
+    match error {
+        JobError::Load(message) => Failure::Unfit(message),
+        JobError::Stopped => Failure::Draining,
+        JobError::Panicked(_) => Failure::Internal(error.to_string()),
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))
+    }
+}
