@@ -1,1 +1,22 @@
-//! cogwheel-engine
+//! ONNX Runtime: the library, sessions over graphs and weights, cancellation, and the thread that
+//! owns a model.
+//!
+//! The only crate that knows `ort`. Start at [`Runtime::load`], then [`Session::new`]; a service
+//! puts its sessions on a [`Worker`].
+
+mod error;
+mod options;
+mod runtime;
+mod session;
+mod weight_source;
+mod worker;
+
+pub use error::EngineError;
+pub use options::{Provider, SessionOptions};
+pub use runtime::Runtime;
+pub use session::{Input, Output, Session};
+pub use tokio_util::sync::CancellationToken;
+pub use weight_source::WeightSource;
+pub use worker::{
+    JobContext, JobError, LoadPolicy, Readiness, SubmitError, Ticket, Worker, WorkerOptions,
+};

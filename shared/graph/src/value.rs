@@ -1,6 +1,6 @@
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use cogwheel_tensor::DType;
+use cogwheel_tensor::{DType, Tensor};
 use prost::Message as _;
 
 use crate::proto;
@@ -59,13 +59,38 @@ pub struct Model {
 }
 
 impl Model {
-    /// The file that the weights' placeholders point to. It never exists: whoever makes a
-    /// session supplies every weight of [`Model::weights`] instead.
-    pub const PLACEHOLDER: &str = "supplied-by-the-session";
+    /// The file, in [`Model::PLACEHOLDER_FOLDER`], that the weights' placeholders point to: empty
+    /// and always there, as ONNX Runtime wants a file. Whoever makes a session supplies every
+    /// weight of [`Model::weights`] instead.
+    pub const PLACEHOLDER: &str = "null";
+    /// The folder of [`Model::PLACEHOLDER`].
+    pub const PLACEHOLDER_FOLDER: &str = "/dev";
 
     /// The ONNX protobuf.
     pub fn encode(&self) -> Vec<u8> {
         self.proto.encode_to_vec()
+    }
+
+    /// Puts the data of those weights that `data` gives into the model itself; they are no longer
+    /// to be supplied. The model file may not grow past 2 GiB.
+    #[must_use]
+    pub fn contain(mut self, mut data: impl FnMut(&WeightSlot) -> Option<Tensor>) -> Self {
+        let mut contained = HashMap::new();
+        self.weights.retain(|slot| match data(slot) {
+            Some(tensor) => {
+                contained.insert(slot.name.clone(), tensor);
+                false
+            }
+            None => true,
+        });
+        for initializer in self.proto.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
+            if let Some(tensor) = contained.get(&initializer.name) {
+                initializer.raw_data = Some(tensor.bytes().to_vec());
+                initializer.external_data.clear();
+                initializer.data_location = None;
+            }
+        }
+        self
     }
 
     /// The weights to supply, in the order in which the graph first uses them.

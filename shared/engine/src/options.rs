@@ -1,0 +1,33 @@
+/// Where a session computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Provider {
+    /// CUDA where the library and the machine have it, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// An NVIDIA GPU; it is an error where there is none.
+    Cuda,
+}
+
+/// How a session is made.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Threads within one operator; `None` is one for each physical core.
+    pub threads: Option<usize>,
+    /// Where it computes.
+    pub provider: Provider,
+    /// Whether the session rearranges its weights for the processor once, into memory of its own,
+    /// and lets go of what it was given; a quarter faster matrix products than otherwise.
+    ///
+    /// If not, it reads the weights where they lie for as long as it lives: those of a memory map
+    /// take no memory of their own, and sessions can share them. Weights of `Conv` and operands of
+    /// constant expressions must then be constants of the graph.
+    pub prepack: bool,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self { threads: None, provider: Provider::default(), prepack: true }
+    }
+}
