@@ -1,0 +1,30 @@
+//! How the decoder cuts time.
+
+use std::ops::Range;
+
+use super::DECODE_BATCH;
+
+/// The latent frames that are decoded together: two at a time, a left-over one goes into the first chunk.
+///
+/// As `AutoencoderKLCogVideoX._decode`. The cut matters: group norms take their statistics over a chunk.
+pub fn decode_chunks(latent_frames: usize) -> Vec<Range<usize>> {
+    let remainder = latent_frames % DECODE_BATCH;
+    let first = (DECODE_BATCH + remainder).min(latent_frames);
+    let mut chunks = Vec::new();
+    let mut start = 0;
+    while start < latent_frames {
+        let end = if start == 0 { first } else { start + DECODE_BATCH };
+        chunks.push(start..end);
+        start = end;
+    }
+    chunks
+}
+
+/// How many frames the decoder gives for a chunk of so many latent frames: every latent frame becomes
+/// `temporal_compression` frames, but the first one of an odd number a single frame.
+pub fn frames_of_chunk(latent_frames: usize, temporal_compression: usize) -> usize {
+    match latent_frames % 2 {
+        0 => latent_frames * temporal_compression,
+        _ => (latent_frames - 1) * temporal_compression + 1,
+    }
+}
