@@ -1,1 +1,3 @@
 //! cogwheel-models
+
+pub mod tokenizer;
