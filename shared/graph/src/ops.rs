@@ -6,4 +6,5 @@ pub(crate) mod convolution;
 mod elementwise;
 mod linear;
 mod normalization;
+mod reduction;
 mod shape;

@@ -100,7 +100,7 @@ pub fn convolution(channels: usize) -> (Model, Table) {
         };
         let kernel = weight("weight", &[channels, channels, 3, 3]);
         let bias = weight("bias", &[channels]);
-        x = g.conv(&x, &kernel, &bias, geometry).unwrap();
+        x = g.conv(&x, &kernel, Some(&bias), geometry).unwrap();
     }
     g.output("y", &x, &dims).unwrap();
     (g.finish(), table)

@@ -24,17 +24,21 @@ impl GraphBuilder {
         &mut self,
         x: &Value,
         weight: &Value,
-        bias: &Value,
+        bias: Option<&Value>,
         convolution: Convolution<'_>,
     ) -> Result<Value, GraphError> {
-        same_dtype("Conv", x, &[weight, bias])?;
+        same_dtype("Conv", x, &[weight])?;
+        if let Some(bias) = bias {
+            same_dtype("Conv", x, &[bias])?;
+        }
         let mut attributes = vec![attribute::ints("kernel_shape", convolution.kernel)];
         for (name, values) in [("strides", convolution.strides), ("pads", convolution.pads)] {
             if !values.is_empty() {
                 attributes.push(attribute::ints(name, values));
             }
         }
-        let operands = [Some(x), Some(weight), Some(bias)];
-        Ok(self.apply(("", "Conv"), &operands, attributes, x.dtype()))
+        let operands = [Some(x), Some(weight), bias];
+        let count = if bias.is_some() { 3 } else { 2 };
+        Ok(self.apply(("", "Conv"), &operands[..count], attributes, x.dtype()))
     }
 }

@@ -48,6 +48,11 @@ impl GraphBuilder {
         self.unary(("", "Gelu"), x, vec![attribute::string("approximate", "tanh")])
     }
 
+    /// The square root.
+    pub fn sqrt(&mut self, x: &Value) -> Value {
+        self.unary(("", "Sqrt"), x, vec![])
+    }
+
     /// Converts to another dtype.
     pub fn cast(&mut self, x: &Value, to: DType) -> Value {
         if x.dtype() == to {

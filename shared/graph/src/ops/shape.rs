@@ -21,6 +21,24 @@ impl GraphBuilder {
         self.apply(("", "Shape"), &[Some(x)], vec![], DType::I64)
     }
 
+    /// The number of elements of `x` as an i64 scalar.
+    pub fn element_count(&mut self, x: &Value) -> Value {
+        self.apply(("", "Size"), &[Some(x)], vec![], DType::I64)
+    }
+
+    /// `x` repeated along dimensions of size one, as numpy broadcasts it against `dims`.
+    pub fn expand(&mut self, x: &Value, dims: &[i64]) -> Value {
+        let dims = self.ints(dims);
+        self.apply(("", "Expand"), &[Some(x), Some(&dims)], vec![], x.dtype())
+    }
+
+    /// Channels into blocks of pixels: `[batch, block * block * channels, height, width]` becomes
+    /// `[batch, channels, height * block, width * block]`, the channels of a block's first row first.
+    pub fn depth_to_space(&mut self, x: &Value, block: i64) -> Value {
+        let attributes = vec![attribute::int("blocksize", block), attribute::string("mode", "DCR")];
+        self.unary(("", "DepthToSpace"), x, attributes)
+    }
+
     /// Dimensions reordered: result axis `k` is `x`'s axis `order[k]`.
     pub fn transpose(&mut self, x: &Value, order: &[i64]) -> Value {
         self.unary(("", "Transpose"), x, vec![attribute::ints("perm", order)])
