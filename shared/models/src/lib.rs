@@ -1,3 +1,6 @@
 //! cogwheel-models
 
+pub mod checkpoint;
+pub mod config;
+pub mod names;
 pub mod tokenizer;

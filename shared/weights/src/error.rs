@@ -1,4 +1,7 @@
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use cogwheel_tensor::DType;
 
@@ -8,14 +11,14 @@ use crate::Mismatch;
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The folder holds no safetensors of that name.
-    #[error("{}: expected {expected}, found {found}", dir.display())]
+    #[error("{}: expected {expected}, found {}", dir.display(), instead(dir, pickle.as_deref()))]
     NotFound {
         /// The folder.
         dir: PathBuf,
         /// The file names looked for.
         expected: String,
-        /// What is there instead.
-        found: String,
+        /// A file of the same weights that is there, in a form that is not read.
+        pickle: Option<String>,
     },
     /// Two sets of weights stand side by side, and which one is meant nobody says.
     #[error("{}: expected one of {first} and {second}, found both", dir.display())]
@@ -115,4 +118,12 @@ pub enum WeightsError {
         /// The dtype on disk.
         found: DType,
     },
+}
+
+fn instead(dir: &Path, pickle: Option<&str>) -> String {
+    match pickle {
+        Some(name) => format!("only {name}, a pickle: save the model as safetensors"),
+        None if dir.is_dir() => "neither".to_owned(),
+        None => "no such folder".to_owned(),
+    }
 }

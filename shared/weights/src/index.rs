@@ -2,7 +2,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::Read,
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
 };
 
 use serde::Deserialize;
@@ -54,9 +54,23 @@ impl Index {
         Ok(Self { weight_map })
     }
 
-    /// The shards' file names, each once, in order.
-    pub(crate) fn shards(&self) -> BTreeSet<&str> {
-        self.weight_map.values().map(String::as_str).collect()
+    /// The shards' paths, each once, in the order of their names.
+    ///
+    /// # Errors
+    /// [`WeightsError::Index`] when one is not there; `path` is the index's own.
+    pub(crate) fn shard_paths(
+        &self,
+        dir: &Path,
+        path: &Path,
+    ) -> Result<Vec<PathBuf>, WeightsError> {
+        let names: BTreeSet<&str> = self.weight_map.values().map(String::as_str).collect();
+        let shards: Vec<PathBuf> = names.into_iter().map(|shard| dir.join(shard)).collect();
+        match shards.iter().find(|shard| !shard.exists()) {
+            Some(shard) => {
+                Err(malformed(path, format_args!("shard {}", shard.display()), "no such file"))
+            }
+            None => Ok(shards),
+        }
     }
 }
 

@@ -30,15 +30,8 @@ pub(crate) fn locate(dir: &Path, stem: &str) -> Result<Location, WeightsError> {
             _ => {}
         }
     }
-    let found = if !dir.is_dir() {
-        "no such folder".to_owned()
-    } else if let Some(pickle) = pickle(dir, stem) {
-        format!("only {pickle}, a pickle: save the model as safetensors")
-    } else {
-        "neither".to_owned()
-    };
     let expected = format!("{stem}.safetensors or {stem}.safetensors.index.json");
-    Err(WeightsError::NotFound { dir: dir.to_path_buf(), expected, found })
+    Err(WeightsError::NotFound { dir: dir.to_path_buf(), expected, pickle: pickle(dir, stem) })
 }
 
 fn pickle(dir: &Path, stem: &str) -> Option<String> {

@@ -60,6 +60,17 @@ impl Weights {
         }
     }
 
+    /// The files that [`Self::open`] would map: the single file, or all shards. Reads no more than the index.
+    ///
+    /// # Errors
+    /// As [`Self::open`], where a file or shard is missing or the index is malformed.
+    pub fn locate(dir: &Path, stem: &str) -> Result<Vec<PathBuf>, WeightsError> {
+        match locate(dir, stem)? {
+            Location::Single(path) => Ok(vec![path]),
+            Location::Sharded(path) => Index::read(&path)?.shard_paths(dir, &path),
+        }
+    }
+
     /// Opens one safetensors file of any name.
     ///
     /// # Errors
@@ -76,12 +87,7 @@ impl Weights {
 
     fn open_shards(dir: &Path, path: PathBuf) -> Result<Self, WeightsError> {
         let index = Index::read(&path)?;
-        let shards: Vec<PathBuf> =
-            index.shards().into_iter().map(|shard| dir.join(shard)).collect();
-        if let Some(shard) = shards.iter().find(|shard| !shard.exists()) {
-            let expected = format_args!("shard {}", shard.display());
-            return Err(index::malformed(&path, expected, "no such file"));
-        }
+        let shards = index.shard_paths(dir, &path)?;
         let mut files = Vec::new();
         let mut tensors: BTreeMap<String, Located> = BTreeMap::new();
         for (file, shard) in shards.iter().enumerate() {

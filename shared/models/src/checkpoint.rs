@@ -1,0 +1,154 @@
+//! A checkpoint folder in diffusers' layout: its configs, what family it is of, and its weights.
+
+mod defaults;
+mod error;
+mod family;
+mod folder;
+mod memory;
+
+use std::path::{Path, PathBuf};
+
+use cogwheel_weights::{ExpectedTensor, Strictness, Weights};
+pub use defaults::Defaults;
+pub use error::CheckpointError;
+pub use family::{Conditioning, Family, Positions, Version};
+pub use memory::{MemoryEstimate, StageMemory, Workload};
+
+use crate::{
+    config::{SchedulerFileConfig, TextEncoderConfig, TransformerConfig, VaeConfig},
+    names,
+};
+
+/// The stem of diffusers' weight files.
+const DIFFUSERS: &str = "diffusion_pytorch_model";
+
+/// The stem of transformers' weight files.
+const TRANSFORMERS: &str = "model";
+
+/// A checkpoint folder, its configs read and checked one by one and against each other.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// The folder.
+    pub dir: PathBuf,
+    /// `transformer/config.json`.
+    pub transformer: TransformerConfig,
+    /// `vae/config.json`.
+    pub vae: VaeConfig,
+    /// `text_encoder/config.json`.
+    pub text_encoder: TextEncoderConfig,
+    /// `scheduler/scheduler_config.json`.
+    pub scheduler: SchedulerFileConfig,
+    family: Family,
+}
+
+/// Parameters of each part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParameterCount {
+    /// Of the text encoder.
+    pub text_encoder: u64,
+    /// Of the transformer, without a learned position table.
+    pub transformer: u64,
+    /// Of the VAE, encoder and decoder.
+    pub vae: u64,
+}
+
+impl Checkpoint {
+    /// Opens a folder of any family: looks whether all files are there, and reads the configs. Weights are not read.
+    ///
+    /// # Errors
+    /// A [`CheckpointError`] that lists all that is missing, or names config, key, expected and found.
+    pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
+        folder::check_complete(dir)?;
+        let pipeline = folder::pipeline(dir)?;
+        let transformer = TransformerConfig::read(&dir.join("transformer/config.json"))?;
+        let vae = VaeConfig::read(&dir.join("vae/config.json"))?;
+        let text_encoder = TextEncoderConfig::read(&dir.join("text_encoder/config.json"))?;
+        let scheduler = SchedulerFileConfig::read(&dir.join("scheduler/scheduler_config.json"))?;
+        folder::check_agreement(dir, &transformer, &vae, &text_encoder)?;
+        let family = Family::of(dir, pipeline, &transformer)?;
+        Ok(Self { dir: dir.to_path_buf(), transformer, vae, text_encoder, scheduler, family })
+    }
+
+    /// What family the configs describe; the folder's name has no say in it.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Whether this build can serve the family.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NotServed`], which names the family.
+    pub fn served(&self) -> Result<(), CheckpointError> {
+        match self.family {
+            Family {
+                version: Version::V1_0,
+                conditioning: Conditioning::Text,
+                positions: Positions::SinCos | Positions::Rope,
+            } if self.transformer.ofs_embed_dim.is_none() => Ok(()),
+            family => Err(CheckpointError::NotServed { dir: self.dir.clone(), family }),
+        }
+    }
+
+    /// What a request that leaves things open gets.
+    pub fn defaults(&self) -> Defaults {
+        Defaults::of(self)
+    }
+
+    /// Parameters of each part, from the configs.
+    pub fn parameter_count(&self) -> ParameterCount {
+        ParameterCount {
+            text_encoder: names::parameter_count(&names::text_encoder(&self.text_encoder)),
+            transformer: names::parameter_count(&names::transformer(&self.transformer)),
+            vae: names::parameter_count(&names::vae(&self.vae)),
+        }
+    }
+
+    /// Opens the transformer's weights and checks that they are what the config calls for.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Weights`], which names tensor, expected and found.
+    pub fn weights_transformer(&self) -> Result<Weights, CheckpointError> {
+        let expected = names::transformer(&self.transformer);
+        self.weights("transformer", DIFFUSERS, |_| expected)
+    }
+
+    /// Opens the VAE's weights, encoder and decoder, and checks that they are what the config calls for.
+    ///
+    /// # Errors
+    /// As [`Self::weights_transformer`].
+    pub fn weights_vae(&self) -> Result<Weights, CheckpointError> {
+        let expected = names::vae(&self.vae);
+        self.weights("vae", DIFFUSERS, |_| expected)
+    }
+
+    /// Opens the text encoder's weights and checks that they are what the config calls for. The token embedding may
+    /// stand there under either of its names, or under both: [`names::embedding_name`] says which to take.
+    ///
+    /// # Errors
+    /// As [`Self::weights_transformer`]; [`CheckpointError::TiedEmbedding`] when both are there and differ.
+    pub fn weights_text_encoder(&self) -> Result<Weights, CheckpointError> {
+        let expected = |weights: &Weights| names::text_encoder_in(&self.text_encoder, weights);
+        let weights = self.weights("text_encoder", TRANSFORMERS, expected)?;
+        if let (Some(shared), Some(tied)) =
+            (weights.get(names::EMBEDDING), weights.get(names::TIED_EMBEDDING))
+            && (shared.dtype != tied.dtype || shared.bytes != tied.bytes)
+        {
+            return Err(CheckpointError::TiedEmbedding { path: weights.path().to_path_buf() });
+        }
+        Ok(weights)
+    }
+
+    fn weights(
+        &self,
+        part: &str,
+        stem: &str,
+        expected: impl FnOnce(&Weights) -> Vec<ExpectedTensor>,
+    ) -> Result<Weights, CheckpointError> {
+        let weights = Weights::open(&self.dir.join(part), stem)?;
+        weights.check(&expected(&weights), Strictness::Exact)?;
+        Ok(weights)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+use cogwheel_tensor::DType;
+
+use super::Checkpoint;
+use crate::names;
+
+/// What one request computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Sequences in one forward of the transformer: 2 with guidance, 1 without.
+    pub batch: usize,
+    /// Frames of video.
+    pub num_frames: usize,
+    /// Pixels; of a tile, where the VAE decodes in tiles.
+    pub height: usize,
+    /// Pixels; of a tile, where the VAE decodes in tiles.
+    pub width: usize,
+}
+
+/// Bytes that each stage needs, when it alone is loaded and at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryEstimate {
+    /// The text encoder, encoding `batch` prompts.
+    pub text_encoder: StageMemory,
+    /// The transformer, in one step.
+    pub transformer: StageMemory,
+    /// The VAE's decoder, at its largest chunk.
+    pub vae_decoder: StageMemory,
+}
+
+/// Bytes that one stage needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StageMemory {
+    /// Of its weights.
+    pub weights: u64,
+    /// Of what it computes, at the peak: an estimate.
+    pub activations: u64,
+}
+
+impl StageMemory {
+    /// Weights and activations together.
+    pub fn total(self) -> u64 {
+        self.weights.saturating_add(self.activations)
+    }
+}
+
+impl Checkpoint {
+    /// Estimates the memory of each stage, its weights held in `weights` and its activations in `activations`: F32 for
+    /// both on the CPU provider, which computes neither F16 nor BF16; I8 for weights quantized to bytes.
+    ///
+    /// Weights are exact but for the runtime's packed copies. Activations are counted tensor by tensor at the widest
+    /// point of a block, from the mathematics of the models, and doubled for the arena of ONNX Runtime, which grows by
+    /// powers of two and does not give back: for a transformer 1,920 wide over 2 x 2,146 tokens this gives 725 MB in
+    /// fp32, and 700 MB were measured. The VAE's is the roughest of the three.
+    pub fn memory_estimate(
+        &self,
+        weights: DType,
+        activations: DType,
+        workload: &Workload,
+    ) -> MemoryEstimate {
+        let bytes =
+            |elements: u128| saturate(elements.saturating_mul(activations.size() as u128 * ARENA));
+        MemoryEstimate {
+            text_encoder: StageMemory {
+                weights: self.text_encoder_weights(weights),
+                activations: bytes(self.text_encoder_elements(workload)),
+            },
+            transformer: StageMemory {
+                weights: weight_bytes(&names::transformer(&self.transformer), weights),
+                activations: bytes(self.transformer_elements(workload)),
+            },
+            vae_decoder: StageMemory {
+                weights: weight_bytes(&names::vae_decoder(&self.vae), weights),
+                activations: bytes(self.vae_decoder_elements(workload)),
+            },
+        }
+    }
+
+    /// In half precision `wo` stays fp32, as transformers keeps it.
+    fn text_encoder_weights(&self, dtype: DType) -> u64 {
+        let tensors = names::text_encoder(&self.text_encoder);
+        let all = weight_bytes(&tensors, dtype);
+        if dtype.size() != 2 {
+            return all;
+        }
+        let wo = tensors.iter().filter(|tensor| tensor.name.ends_with(".wo.weight"));
+        all.saturating_add(wo.map(names::elements).sum::<u64>() * 2)
+    }
+
+    /// The residual and its norm, and beside them either queries, keys, values, result and twice the scores (before and
+    /// after the softmax), or both halves of the gated feed-forward and their product.
+    fn text_encoder_elements(&self, workload: &Workload) -> u128 {
+        let config = &self.text_encoder;
+        let tokens = self.transformer.max_text_seq_length;
+        let attention = 4 * config.inner_dim() + 2 * config.num_heads * tokens;
+        let width = 2 * config.d_model + attention.max(3 * config.d_ff);
+        product(&[workload.batch, tokens, width])
+    }
+
+    /// Eleven times the hidden state: the residual, its norm, the norm joined of text and video, and the feed-forward's
+    /// four-fold width before and after GELU. Attention takes less, since it never holds the scores.
+    fn transformer_elements(&self, workload: &Workload) -> u128 {
+        let config = &self.transformer;
+        let ratio = self.vae.spatial_compression_ratio() * config.patch_size;
+        let frames = latent_frames(workload.num_frames, config.temporal_compression_ratio)
+            .div_ceil(config.patch_size_t.unwrap_or(1));
+        let video = product(&[frames, workload.height / ratio, workload.width / ratio]);
+        let tokens = video.saturating_add(config.max_text_seq_length as u128);
+        tokens.saturating_mul(product(&[workload.batch, 11, config.inner_dim()]))
+    }
+
+    /// At full size in the last block, five tensors as wide as the block's input and two frames longer than the chunk
+    /// (input, norm, scale, shift, padded input of the convolution); and the caches of all convolutions, two frames of
+    /// each one's input, once as they come in and once as they go out.
+    fn vae_decoder_elements(&self, workload: &Workload) -> u128 {
+        let config = &self.vae;
+        let frames =
+            chunk_frames(latent_frames(workload.num_frames, config.temporal_compression_ratio));
+        let widest = config.block_out_channels.iter().take(2).copied().max().unwrap_or(0);
+        let working = product(&[5, widest, frames + 2, workload.height, workload.width]);
+        let mut caches = 0u128;
+        let mut below = config.block_out_channels.last().copied().unwrap_or(0);
+        for (level, &channels) in config.block_out_channels.iter().enumerate().rev() {
+            let inputs = below + (2 * (config.layers_per_block + 1) - 1) * channels;
+            let area = product(&[workload.height >> level, workload.width >> level]);
+            caches = caches.saturating_add(area.saturating_mul(product(&[4, inputs])));
+            below = channels;
+        }
+        working.saturating_add(caches)
+    }
+}
+
+/// See [`Checkpoint::memory_estimate`].
+const ARENA: u128 = 2;
+
+fn latent_frames(num_frames: usize, ratio: usize) -> usize {
+    num_frames.saturating_sub(1) / ratio + 1
+}
+
+/// Frames of video that the largest chunk of diffusers' decoding gives: the first, of two latent frames and the odd one.
+fn chunk_frames(latent_frames: usize) -> usize {
+    match latent_frames {
+        1 => 1,
+        n if n % 2 == 0 => 8,
+        _ => 9,
+    }
+}
+
+fn weight_bytes(tensors: &[cogwheel_weights::ExpectedTensor], dtype: DType) -> u64 {
+    let elements: u64 = tensors.iter().map(names::elements).sum();
+    elements.saturating_mul(dtype.size() as u64)
+}
+
+/// A request's sizes may be anything.
+fn product(factors: &[usize]) -> u128 {
+    factors.iter().fold(1, |product, &factor| product.saturating_mul(factor as u128))
+}
+
+fn saturate(bytes: u128) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,110 @@
+use cogwheel_diffusion::scheduler::SchedulerKind;
+
+use super::*;
+use crate::checkpoint::{Checkpoint, Defaults};
+
+fn open(name: &str) -> Checkpoint {
+    // The folder's name says nothing, on purpose.
+    let dir = tempfile::tempdir().unwrap();
+    write_folder(dir.path(), &published()[name]);
+    Checkpoint::open(dir.path()).unwrap()
+}
+
+fn check_family(name: &str, expected: &str, served: bool) {
+    let checkpoint = open(name);
+    assert_eq!(checkpoint.family().to_string(), expected);
+    match checkpoint.served() {
+        Ok(()) => assert!(served),
+        Err(error) => {
+            assert!(!served);
+            let expected = format!(
+                "DIR: expected a text-to-video checkpoint of CogVideoX 1.0, which is all that this build serves, found {expected}"
+            );
+            assert_eq!(relative(error, &checkpoint.dir), expected);
+        }
+    }
+}
+
+#[test]
+fn every_published_family_is_recognised_and_named() {
+    check_family("CogVideoX-2b", "CogVideoX 1.0, text to video, sin-cos positions", true);
+    check_family("CogVideoX-5b", "CogVideoX 1.0, text to video, rotary positions", true);
+    check_family(
+        "CogVideoX-5b-I2V",
+        "CogVideoX 1.0, image to video, rotary and learned positions",
+        false,
+    );
+    check_family("CogVideoX1.5-5B", "CogVideoX 1.5, text to video, rotary positions", false);
+    check_family("CogVideoX1.5-5B-I2V", "CogVideoX 1.5, image to video, rotary positions", false);
+}
+
+#[test]
+fn parameters_are_counted_by_part() {
+    let count = open("CogVideoX-5b-I2V").parameter_count();
+    assert_eq!(count.transformer, 5_570_479_680);
+    assert_eq!(count.vae, 215_583_907);
+    assert_eq!(count.text_encoder, 4_762_310_656);
+}
+
+#[test]
+fn defaults_follow_from_the_configs() {
+    let two = Defaults {
+        width: 720,
+        height: 480,
+        num_frames: 49,
+        fps: 8,
+        num_inference_steps: 50,
+        guidance_scale: 6.0,
+        scheduler: SchedulerKind::Ddim,
+        use_dynamic_cfg: false,
+        max_sequence_length: 226,
+    };
+    assert_eq!(open("CogVideoX-2b").defaults(), two);
+    // The published scheduler config names DDIM here too.
+    let five = Defaults { scheduler: SchedulerKind::Dpm, use_dynamic_cfg: true, ..two };
+    assert_eq!(open("CogVideoX-5b").defaults(), five);
+    let newer = Defaults { width: 1360, height: 768, num_frames: 81, fps: 16, ..five };
+    assert_eq!(open("CogVideoX1.5-5B").defaults(), newer);
+}
+
+#[test]
+fn a_pipeline_at_odds_with_its_transformer_is_refused() {
+    let check = |model: &str, class: &str, expected: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut model = published()[model].clone();
+        model["model_index"]["_class_name"] = class.into();
+        write_folder(dir.path(), &model);
+        match Checkpoint::open(dir.path()) {
+            Ok(checkpoint) => assert_eq!(checkpoint.family().to_string(), expected),
+            Err(error) => assert_eq!(relative(error, dir.path()), expected),
+        }
+    };
+    check(
+        "CogVideoX-2b",
+        "CogVideoXImageToVideoPipeline",
+        "transformer/config.json: `in_channels`: expected twice the 16 `out_channels`, for the \
+         CogVideoXImageToVideoPipeline of model_index.json, found 16",
+    );
+    check(
+        "CogVideoX1.5-5B-I2V",
+        "CogVideoXPipeline",
+        "transformer/config.json: `in_channels`: expected the 16 `out_channels`, for the CogVideoXPipeline of \
+         model_index.json, found 32",
+    );
+    check(
+        "CogVideoX-2b",
+        "CogVideoXVideoToVideoPipeline",
+        "CogVideoX 1.0, text to video, sin-cos positions",
+    );
+    check(
+        "CogVideoX1.5-5B-I2V",
+        "CogVideoXFunControlPipeline",
+        "CogVideoX 1.5, control video to video, rotary positions",
+    );
+    check(
+        "CogVideoX-2b",
+        "FluxPipeline",
+        "model_index.json: `_class_name`: expected \"CogVideoXPipeline\" or \"CogVideoXImageToVideoPipeline\" or \
+         \"CogVideoXVideoToVideoPipeline\" or \"CogVideoXFunControlPipeline\", found \"FluxPipeline\"",
+    );
+}

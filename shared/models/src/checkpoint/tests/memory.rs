@@ -1,0 +1,61 @@
+use cogwheel_tensor::DType;
+
+use super::*;
+use crate::checkpoint::{Checkpoint, Workload};
+
+fn two_b() -> Checkpoint {
+    let dir = tempfile::tempdir().unwrap();
+    write_folder(dir.path(), &published()["CogVideoX-2b"]);
+    Checkpoint::open(dir.path()).unwrap()
+}
+
+const CLIP: Workload = Workload { batch: 2, num_frames: 49, height: 480, width: 720 };
+
+#[test]
+fn weights_take_what_their_precision_takes() {
+    let checkpoint = two_b();
+    let weights = |dtype| checkpoint.memory_estimate(dtype, DType::F32, &CLIP);
+    assert_eq!(weights(DType::F32).transformer.weights, 4 * 1_693_783_872);
+    assert_eq!(weights(DType::F16).transformer.weights, 2 * 1_693_783_872);
+    assert_eq!(weights(DType::I8).transformer.weights, 1_693_783_872);
+    // 24 layers' `wo` stay fp32.
+    let wo = 24 * 4096 * 10240;
+    assert_eq!(weights(DType::F16).text_encoder.weights, 2 * 4_762_310_656 + 2 * wo);
+    assert_eq!(weights(DType::F32).text_encoder.weights, 4 * 4_762_310_656);
+}
+
+#[test]
+fn the_transformers_activations_are_near_what_was_measured() {
+    // 2 x 2,146 tokens at 1,920 channels: 700 MB. 226 are text, 1,920 video: 4 latent frames of 24 x 20 patches.
+    let slice = Workload { batch: 2, num_frames: 13, height: 384, width: 320 };
+    let estimate = two_b().memory_estimate(DType::F32, DType::F32, &slice);
+    let measured = 700e6;
+    assert!((estimate.transformer.activations as f64 / measured - 1.0).abs() < 0.1);
+}
+
+#[test]
+fn more_to_compute_takes_more() {
+    let checkpoint = two_b();
+    let total = |workload| {
+        let estimate = checkpoint.memory_estimate(DType::F32, DType::F32, &workload);
+        [estimate.transformer.total(), estimate.vae_decoder.total()]
+    };
+    let clip = total(CLIP);
+    for larger in [Workload { height: 768, ..CLIP }, Workload { width: 1360, ..CLIP }] {
+        assert!(total(larger).iter().zip(&clip).all(|(larger, clip)| larger > clip));
+    }
+    assert!(total(Workload { num_frames: 81, ..CLIP })[0] > clip[0]);
+    // The VAE decodes chunk by chunk: a longer clip takes it no more.
+    assert_eq!(total(Workload { num_frames: 81, ..CLIP })[1], clip[1]);
+}
+
+#[test]
+fn sizes_beyond_reason_saturate() {
+    let most = usize::MAX;
+    for sizes in [(most, most, most, most), (2, 0, 0, 0), (2, most, 16, 16), (2, 9, most, most)] {
+        let (batch, num_frames, height, width) = sizes;
+        let workload = Workload { batch, num_frames, height, width };
+        let estimate = two_b().memory_estimate(DType::F32, DType::F32, &workload);
+        assert!(estimate.vae_decoder.total() >= estimate.vae_decoder.weights);
+    }
+}
