@@ -1,0 +1,57 @@
+mod bt709;
+mod container;
+mod h264;
+
+use crate::frame::{MAX_SIDE, check_frame_rate};
+use crate::{FrameSize, VideoError};
+use bt709::Planes;
+use container::Container;
+use h264::H264Encoder;
+
+const MAX_FPS: u32 = 60;
+
+/// The smallest side that OpenH264 takes: one macroblock.
+const MIN_SIDE: u32 = 16;
+
+/// The longest that the shorter side may be, by OpenH264's own limit.
+const MAX_SHORT_SIDE: u32 = 2160;
+
+/// RGB frames to an MP4 file: colour conversion, compression, container.
+pub(crate) struct Mp4Encoder {
+    planes: Planes,
+    h264: H264Encoder,
+    container: Container,
+}
+
+impl Mp4Encoder {
+    pub(crate) fn new(size: FrameSize, fps: u32) -> Result<Self, VideoError> {
+        let FrameSize { width, height } = size;
+        let even = width % 2 == 0 && height % 2 == 0;
+        if !even
+            || width.min(height) < MIN_SIDE
+            || width.max(height) > MAX_SIDE
+            || width.min(height) > MAX_SHORT_SIDE
+        {
+            let expected = "even sides from 16 to 3840, the shorter one at most 2160";
+            return Err(VideoError::FrameSize { format: "mp4", expected, found: size });
+        }
+        check_frame_rate("mp4", fps, MAX_FPS)?;
+        Ok(Self {
+            planes: Planes::new(width as usize, height as usize),
+            h264: H264Encoder::new(size, fps)?,
+            container: Container::new(fps),
+        })
+    }
+
+    /// `rgb` has the clip's size; `frame` counts from 0.
+    pub(crate) fn push(&mut self, frame: usize, rgb: &[u8]) -> Result<(), VideoError> {
+        self.planes.convert(rgb);
+        let picture = self.h264.encode(frame, &self.planes)?;
+        self.container.push(frame, picture)
+    }
+
+    pub(crate) fn finish(self) -> Result<Vec<u8>, VideoError> {
+        drop((self.planes, self.h264));
+        self.container.finish()
+    }
+}
