@@ -1,1 +1,14 @@
-//! cogwheel-orchestrator
+//! The orchestrator: the public API. It checks a request against the model's own limits, runs the
+//! chain of stages, and encodes frames as they arrive.
+//!
+//! Reads the checkpoint's configs, never its weights.
+
+mod generation;
+mod model;
+mod output;
+mod plan;
+mod service;
+mod settings;
+
+pub use service::run;
+pub use settings::{RequestLimits, Residency, Settings};

@@ -1,0 +1,226 @@
+use std::time::Instant;
+
+use cogwheel_api::denoiser::v1::DenoiseHeader;
+use cogwheel_api::generation::v1::{
+    FramesDecoded, GenerateVideoResponse, Notice, Queued, Stage, StageStarted, VideoCompleted,
+    generate_video_response::Event,
+};
+use cogwheel_api::tensor_parts;
+use cogwheel_api::textencoder::v1::PromptSummary;
+use cogwheel_service::{Failure, Responder};
+use cogwheel_tensor::Tensor;
+
+use crate::output::Sink;
+use crate::plan::Plan;
+use crate::service::{DecodeEvent, DenoiseEvent, EncodeEvent, Stages};
+
+/// The chain of stages for one request: embeddings once, then latents and frames for each video.
+pub(crate) struct Generation<'a> {
+    pub(crate) plan: Plan,
+    pub(crate) stages: &'a Stages,
+    pub(crate) responder: &'a Responder<GenerateVideoResponse>,
+    /// When the caller stops waiting.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// What the denoiser is conditioned on, each [1, tokens, width].
+struct Embeddings {
+    prompt: Tensor,
+    negative_prompt: Option<Tensor>,
+}
+
+impl Generation<'_> {
+    /// Runs the chain and tells everything that happens.
+    ///
+    /// # Errors
+    /// What a stage answers, under its name; or that the caller left.
+    pub(crate) async fn run(mut self, generation_id: String) -> Result<(), Failure> {
+        self.tell(0, Event::Accepted(self.plan.accepted(generation_id))).await?;
+        for message in std::mem::take(&mut self.plan.notices) {
+            self.tell(0, Event::Notice(Notice { message })).await?;
+        }
+        let mut start = Instant::now();
+        let (embeddings, mut runtime_nanos) = self.encode().await?;
+        for index in 0..self.plan.num_videos {
+            let (latents, denoiser_nanos) = self.denoise(index, &embeddings).await?;
+            if self.plan.return_latents {
+                for part in tensor_parts("latents", &latents) {
+                    self.tell(index, Event::Latents(part)).await?;
+                }
+            }
+            let vae_nanos = self.decode(index, latents).await?;
+            runtime_nanos += denoiser_nanos + vae_nanos;
+            let completed = VideoCompleted {
+                seed: self.plan.sampling_of(index).seed,
+                seconds: start.elapsed().as_secs_f64(),
+                runtime_seconds: runtime_nanos as f64 / 1e9,
+            };
+            let VideoCompleted { seconds, runtime_seconds, .. } = completed;
+            tracing::info!(video = index, seconds, runtime_seconds, "video completed");
+            self.tell(index, Event::VideoCompleted(completed)).await?;
+            (start, runtime_nanos) = (Instant::now(), 0);
+        }
+        Ok(())
+    }
+
+    async fn encode(&self) -> Result<(Embeddings, u64), Failure> {
+        self.begin(0, Stage::TextEncoder).await?;
+        let mut prompts: Vec<_> = self.plan.negative_prompt.iter().cloned().collect();
+        prompts.push(self.plan.prompt.clone());
+        let shape = [prompts.len(), self.plan.embedding_shape[0], self.plan.embedding_shape[1]];
+        let mut call = self.stages.encode(prompts, shape, self.deadline).await?;
+        let mut runtime_nanos = 0;
+        let mut embeddings = None;
+        while let Some(event) = call.next().await? {
+            match event {
+                EncodeEvent::Queued(position) => {
+                    self.queued(0, Stage::TextEncoder, position).await?;
+                }
+                EncodeEvent::Summary(summary) => {
+                    runtime_nanos = summary.runtime_nanos;
+                    self.tell_truncations(&summary.prompts).await?;
+                }
+                EncodeEvent::Embeddings(tensor) => embeddings = Some(tensor),
+            }
+        }
+        let embeddings = embeddings.ok_or_else(|| incomplete("text encoder", "embeddings"))?;
+        Ok((self.split(&embeddings)?, runtime_nanos))
+    }
+
+    async fn denoise(&self, index: u32, embeddings: &Embeddings) -> Result<(Tensor, u64), Failure> {
+        self.begin(index, Stage::Denoiser).await?;
+        let header = DenoiseHeader {
+            sampling: Some(self.plan.sampling_of(index)),
+            size: Some(self.plan.size),
+        };
+        let mut tensors = vec![("prompt_embeds", embeddings.prompt.clone())];
+        let optional = [
+            ("negative_prompt_embeds", &embeddings.negative_prompt),
+            ("initial_latents", &self.plan.initial_latents),
+        ];
+        for (name, tensor) in optional {
+            tensors.extend(tensor.iter().map(|tensor| (name, tensor.clone())));
+        }
+        let shape = self.plan.latents.shape();
+        let mut call = self.stages.denoise(header, tensors, shape, self.deadline).await?;
+        let (mut latents, mut runtime_nanos) = (None, 0);
+        while let Some(event) = call.next().await? {
+            match event {
+                DenoiseEvent::Queued(position) => {
+                    self.queued(index, Stage::Denoiser, position).await?;
+                }
+                DenoiseEvent::Step(step) => self.tell(index, Event::StepCompleted(step)).await?,
+                DenoiseEvent::Latents(tensor) => latents = Some(tensor),
+                DenoiseEvent::Summary(summary) => runtime_nanos = summary.runtime_nanos,
+            }
+        }
+        Ok((latents.ok_or_else(|| incomplete("denoiser", "latents"))?, runtime_nanos))
+    }
+
+    async fn decode(&self, index: u32, latents: Tensor) -> Result<u64, Failure> {
+        self.begin(index, Stage::Vae).await?;
+        let latents = self.without_padding(latents)?;
+        let mut sink = Sink::new(self.plan.format, self.plan.frame(), self.plan.fps)
+            .map_err(|error| Failure::Internal(error.to_string()))?;
+        let mut call = self.stages.decode(latents, self.plan.size, self.deadline).await?;
+        let mut runtime_nanos = 0;
+        while let Some(event) = call.next().await? {
+            match event {
+                DecodeEvent::Queued(position) => self.queued(index, Stage::Vae, position).await?,
+                DecodeEvent::Frames(chunk) => {
+                    let encoded = blocking(move || {
+                        let pieces = sink.push(&chunk)?;
+                        Ok((sink, pieces))
+                    });
+                    let (returned, pieces) = encoded.await?;
+                    sink = returned;
+                    let decoded = FramesDecoded {
+                        frames: u32::try_from(sink.frames()).unwrap_or(u32::MAX),
+                        num_frames: self.plan.size.num_frames,
+                    };
+                    self.tell(index, Event::FramesDecoded(decoded)).await?;
+                    for event in pieces.into_iter().flat_map(|piece| piece.events()) {
+                        self.tell(index, event).await?;
+                    }
+                }
+                DecodeEvent::Summary(summary) => runtime_nanos = summary.runtime_nanos,
+            }
+        }
+        if sink.frames() != self.plan.size.num_frames as usize {
+            return Err(incomplete("vae", "frames"));
+        }
+        let last = blocking(move || sink.finish()).await?;
+        for event in last.into_iter().flat_map(|piece| piece.events()) {
+            self.tell(index, event).await?;
+        }
+        Ok(runtime_nanos)
+    }
+
+    /// The first latent frames of CogVideoX 1.5 only fill up its patches and are not decoded.
+    fn without_padding(&self, latents: Tensor) -> Result<Tensor, Failure> {
+        let geometry = &self.plan.latents;
+        if geometry.padding_frames == 0 {
+            return Ok(latents);
+        }
+        let frame_bytes = latents.bytes().len() / geometry.frames.max(1);
+        let bytes = latents.bytes().slice(frame_bytes * geometry.padding_frames..);
+        let [_, channels, height, width] = geometry.shape();
+        Tensor::new(latents.dtype(), [geometry.decoded_frames(), channels, height, width], bytes)
+            .map_err(|error| Failure::Internal(error.to_string()))
+    }
+
+    /// The rows of the batch, in the order in which the prompts were sent.
+    fn split(&self, embeddings: &Tensor) -> Result<Embeddings, Failure> {
+        let rows = if self.plan.negative_prompt.is_some() { 2 } else { 1 };
+        let row_bytes = embeddings.bytes().len() / rows;
+        let row = |index: usize| {
+            let bytes = embeddings.bytes().slice(index * row_bytes..(index + 1) * row_bytes);
+            let [tokens, width] = self.plan.embedding_shape;
+            Tensor::new(embeddings.dtype(), [1, tokens, width], bytes)
+                .map_err(|error| Failure::Internal(error.to_string()))
+        };
+        let negative_prompt = if rows == 2 { Some(row(0)?) } else { None };
+        Ok(Embeddings { prompt: row(rows - 1)?, negative_prompt })
+    }
+
+    async fn tell_truncations(&self, prompts: &[PromptSummary]) -> Result<(), Failure> {
+        let names =
+            if prompts.len() == 2 { &["negative prompt", "prompt"][..] } else { &["prompt"] };
+        for (name, summary) in names.iter().zip(prompts) {
+            if summary.truncated_tokens > 0 {
+                let message = format!(
+                    "the {name} takes {} tokens, the model {}: the last {} were cut off",
+                    summary.token_count, self.plan.embedding_shape[0], summary.truncated_tokens
+                );
+                self.tell(0, Event::Notice(Notice { message })).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin(&self, index: u32, stage: Stage) -> Result<(), Failure> {
+        self.tell(index, Event::StageStarted(StageStarted { stage: stage.into() })).await
+    }
+
+    async fn queued(&self, index: u32, stage: Stage, queue_position: u32) -> Result<(), Failure> {
+        self.tell(index, Event::Queued(Queued { stage: stage.into(), queue_position })).await
+    }
+
+    async fn tell(&self, video_index: u32, event: Event) -> Result<(), Failure> {
+        self.responder.send(GenerateVideoResponse { video_index, event: Some(event) }).await
+    }
+}
+
+fn incomplete(stage: &str, what: &str) -> Failure {
+    Failure::Internal(format!("{stage}: expected {what}, found that the stream ended without"))
+}
+
+/// Runs work that would hold up other requests on a thread made for that.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Failure::Internal(format!("encoding frames: {error}"))),
+    }
+}

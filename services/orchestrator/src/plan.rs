@@ -1,0 +1,267 @@
+use cogwheel_api::denoiser::v1::{Sampling, Scheduler, VideoSize};
+use cogwheel_api::generation::v1::{Accepted, GenerateVideoRequest, OutputFormat};
+use cogwheel_api::tensor::v1;
+use cogwheel_diffusion::geometry::LatentGeometry;
+use cogwheel_models::checkpoint::Workload;
+use cogwheel_service::{Failure, Invalid, machine_memory};
+use cogwheel_tensor::{DType, Tensor};
+use cogwheel_video::{FrameSize, VideoError};
+
+use crate::model::Model;
+use crate::output;
+use crate::settings::{RequestLimits, Residency};
+
+/// A request that can be computed, every default filled in.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) prompt: String,
+    /// Absent when guidance is off.
+    pub(crate) negative_prompt: Option<String>,
+    pub(crate) size: VideoSize,
+    pub(crate) latents: LatentGeometry,
+    /// With the seed of the first video.
+    pub(crate) sampling: Sampling,
+    pub(crate) fps: u32,
+    pub(crate) num_videos: u32,
+    pub(crate) format: OutputFormat,
+    pub(crate) initial_latents: Option<Tensor>,
+    pub(crate) return_latents: bool,
+    /// `[tokens, width]` of one prompt's embedding.
+    pub(crate) embedding_shape: [usize; 2],
+    /// What the user should know before the work starts.
+    pub(crate) notices: Vec<String>,
+}
+
+impl Plan {
+    /// Checks a request against the model and the limits, all at once, before any work.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] with every violation.
+    pub(crate) fn new(
+        request: GenerateVideoRequest,
+        model: &Model,
+        limits: &RequestLimits,
+        residency: Residency,
+    ) -> Result<Self, Failure> {
+        let mut invalid = Invalid::default();
+        let mut notices = Vec::new();
+        for (field, text) in
+            [("prompt", &request.prompt), ("negative_prompt", &request.negative_prompt)]
+        {
+            let (found, limit) = (text.chars().count(), limits.max_prompt_chars);
+            if found > limit {
+                let message = format!("expected at most {limit} characters, found {found}");
+                invalid.add(field, message);
+            }
+        }
+        let sampling = sampling(&request, model, limits, &mut invalid);
+        let guided = sampling.guidance_scale > 1.0;
+        if !guided && !request.negative_prompt.is_empty() {
+            notices.push("guidance is off, so the negative prompt has no effect".to_owned());
+        }
+
+        let defaults = model.defaults();
+        let num_frames = request.num_frames.map_or(defaults.num_frames, |n| n as usize);
+        let width = request.width.map_or(defaults.width, |n| n as usize);
+        let height = request.height.map_or(defaults.height, |n| n as usize);
+        let latents = match model.geometry(num_frames, width, height) {
+            Ok(latents) => Some(latents),
+            Err(errors) => {
+                for error in errors {
+                    invalid.add(error.field().unwrap_or("num_frames"), &error);
+                }
+                None
+            }
+        };
+        if latents.is_some() {
+            let workload = Workload { batch: 1 + usize::from(guided), num_frames, height, width };
+            check_memory(model, &workload, limits, residency, &mut invalid);
+            let trained = (defaults.width, defaults.height, defaults.num_frames);
+            if width > trained.0 || height > trained.1 || num_frames > trained.2 {
+                notices.push(format!(
+                    "{width}x{height} with {num_frames} frames is beyond the {}x{} with {} frames \
+                     that the model was configured for; expect less of it",
+                    trained.0, trained.1, trained.2
+                ));
+            }
+        }
+
+        let fps = request.fps.unwrap_or_else(|| u32::try_from(defaults.fps).unwrap_or(8));
+        let format = format(&request, &mut invalid);
+        let frame = FrameSize { width: width as u32, height: height as u32 };
+        // An encoder that takes the size and rate now will take the frames later.
+        if latents.is_some()
+            && let Err(error) = output::Sink::new(format, frame, fps)
+        {
+            let field =
+                if matches!(error, VideoError::FrameRate { .. }) { "fps" } else { "output_format" };
+            invalid.add(field, error);
+        }
+        let num_videos = request.num_videos.unwrap_or(1);
+        if !(1..=limits.max_videos).contains(&num_videos) {
+            let limit = limits.max_videos;
+            invalid.add("num_videos", format!("expected 1 to {limit}, found {num_videos}"));
+        }
+        let initial_latents = request
+            .initial_latents
+            .and_then(|message| initial_latents(message, latents.as_ref(), &mut invalid));
+
+        let embedding_shape = model.embedding_shape();
+        let Some(latents) = latents else { return invalid.or(()).and(Err(never_valid())) };
+        invalid.or(Self {
+            prompt: request.prompt,
+            negative_prompt: guided.then_some(request.negative_prompt),
+            size: VideoSize {
+                num_frames: num_frames as u32,
+                width: width as u32,
+                height: height as u32,
+            },
+            latents,
+            sampling,
+            fps,
+            num_videos,
+            format,
+            initial_latents,
+            return_latents: request.return_latents,
+            embedding_shape,
+            notices,
+        })
+    }
+
+    /// How the request was understood.
+    pub(crate) fn accepted(&self, generation_id: String) -> Accepted {
+        Accepted {
+            generation_id,
+            size: Some(self.size),
+            sampling: Some(self.sampling),
+            fps: self.fps,
+            num_videos: self.num_videos,
+        }
+    }
+
+    /// How video `index` is sampled: seeds count up.
+    pub(crate) fn sampling_of(&self, index: u32) -> Sampling {
+        let seed = self.sampling.seed.wrapping_add(index.into());
+        Sampling { seed, ..self.sampling }
+    }
+
+    /// Pixels of a frame.
+    pub(crate) fn frame(&self) -> FrameSize {
+        FrameSize { width: self.size.width, height: self.size.height }
+    }
+}
+
+/// A size without latents always adds a violation, so this is never told.
+fn never_valid() -> Failure {
+    Failure::Internal("a size was refused without a reason".to_owned())
+}
+
+fn sampling(
+    request: &GenerateVideoRequest,
+    model: &Model,
+    limits: &RequestLimits,
+    invalid: &mut Invalid,
+) -> Sampling {
+    let defaults = model.defaults();
+    let trained = u32::try_from(model.train_timesteps()).unwrap_or(u32::MAX);
+    let limit = limits.max_steps.min(trained);
+    let default_steps = u32::try_from(defaults.num_inference_steps).unwrap_or(1);
+    let num_inference_steps = request.num_inference_steps.unwrap_or(default_steps);
+    if !(1..=limit).contains(&num_inference_steps) {
+        let message = format!("expected 1 to {limit}, found {num_inference_steps}");
+        invalid.add("num_inference_steps", message);
+    }
+    let guidance_scale = request.guidance_scale.unwrap_or(defaults.guidance_scale);
+    if !guidance_scale.is_finite() {
+        let message = format!("expected a finite number, found {guidance_scale}");
+        invalid.add("guidance_scale", message);
+    }
+    let scheduler = match Scheduler::try_from(request.scheduler) {
+        Ok(Scheduler::Unspecified) => model.default_scheduler(),
+        Ok(scheduler) => scheduler,
+        Err(_) => {
+            let found = request.scheduler;
+            invalid.add("scheduler", format!("expected ddim or dpm, found number {found}"));
+            Scheduler::Ddim
+        }
+    };
+    Sampling {
+        num_inference_steps,
+        guidance_scale,
+        scheduler: scheduler.into(),
+        dynamic_cfg: request.dynamic_cfg.unwrap_or(scheduler == Scheduler::Dpm),
+        // A seed that is drawn fits everybody's generators.
+        seed: request.seed.unwrap_or_else(|| fastrand::u32(..).into()),
+    }
+}
+
+fn format(request: &GenerateVideoRequest, invalid: &mut Invalid) -> OutputFormat {
+    match OutputFormat::try_from(request.output_format) {
+        Ok(OutputFormat::Unspecified) => OutputFormat::Mp4,
+        Ok(format) => format,
+        Err(_) => {
+            let found = request.output_format;
+            invalid.add("output_format", format!("expected a known format, found number {found}"));
+            OutputFormat::Mp4
+        }
+    }
+}
+
+fn check_memory(
+    model: &Model,
+    workload: &Workload,
+    limits: &RequestLimits,
+    residency: Residency,
+    invalid: &mut Invalid,
+) {
+    let Some(limit) = limits.memory_limit.or_else(machine_memory) else { return };
+    let need = model.memory(workload, residency);
+    if need > limit {
+        let message = format!(
+            "{}x{} with {} frames needs about {} of memory, the limit is {}",
+            workload.width,
+            workload.height,
+            workload.num_frames,
+            gigabytes(need),
+            gigabytes(limit)
+        );
+        invalid.add("num_frames", message);
+    }
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.2} GB", bytes as f64 / 1e9)
+}
+
+fn initial_latents(
+    message: v1::Tensor,
+    latents: Option<&LatentGeometry>,
+    invalid: &mut Invalid,
+) -> Option<Tensor> {
+    const FIELD: &str = "initial_latents";
+    let tensor = match message.into_tensor() {
+        Ok((_, tensor)) => tensor,
+        Err(error) => {
+            invalid.add(FIELD, error);
+            return None;
+        }
+    };
+    if tensor.dtype() != DType::F32 {
+        invalid.add(FIELD, format!("expected F32, found {}", tensor.dtype()));
+        return None;
+    }
+    if let Some(expected) = latents.map(LatentGeometry::shape)
+        && tensor.shape() != expected
+    {
+        let found = tensor.shape();
+        let what = "[frames, channels, height, width]";
+        invalid.add(FIELD, format!("expected {what} = {expected:?}, found {found:?}"));
+    }
+    let values = tensor.as_f32().ok()?;
+    if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+        let found = values[place];
+        invalid.add(FIELD, format!("expected finite numbers, found {found} at element {place}"));
+    }
+    drop(values);
+    Some(tensor)
+}

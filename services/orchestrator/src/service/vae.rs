@@ -1,0 +1,95 @@
+use std::time::Instant;
+
+use cogwheel_api::denoiser::v1::VideoSize;
+use cogwheel_api::vae::v1::{
+    DecodeRequest, DecodeResponse, DecodeSummary, decode_response::Event,
+    vae_service_client::VaeServiceClient,
+};
+use cogwheel_api::{TensorInbox, tensor_parts};
+use cogwheel_service::Failure;
+use cogwheel_tensor::{DType, Tensor};
+use tonic::Streaming;
+
+use super::{Peer, Stages, request};
+
+/// What the vae tells.
+pub(crate) enum DecodeEvent {
+    /// So many requests are served before this one.
+    Queued(u32),
+    /// [n, height, width, 3] fp32 in 0..1.
+    Frames(Tensor),
+    /// The end.
+    Summary(DecodeSummary),
+}
+
+/// A call of the vae; dropping it stops the work within a chunk.
+pub(crate) struct DecodeCall<'a> {
+    peer: &'a Peer,
+    responses: Streaming<DecodeResponse>,
+    inbox: TensorInbox,
+    size: VideoSize,
+}
+
+impl Stages {
+    /// Decodes latents into a video of this size.
+    ///
+    /// # Errors
+    /// What the stage answers.
+    pub(crate) async fn decode(
+        &self,
+        latents: Tensor,
+        size: VideoSize,
+        deadline: Option<Instant>,
+    ) -> Result<DecodeCall<'_>, Failure> {
+        let peer = &self.vae;
+        let parts = tensor_parts("latents", &latents);
+        let requests = parts.map(|part| DecodeRequest { latents: Some(part) });
+        let mut client = VaeServiceClient::new(peer.channel.clone());
+        let responses = client
+            .decode(request(tokio_stream::iter(requests), deadline))
+            .await
+            .map_err(|status| peer.failure(status))?
+            .into_inner();
+        let values = [size.num_frames, size.height, size.width, 3].map(|value| value as usize);
+        let limit = values.iter().fold(size_of::<f32>(), |bytes, &n| bytes.saturating_mul(n));
+        Ok(DecodeCall { peer, responses, inbox: TensorInbox::new(&["frames"], limit), size })
+    }
+}
+
+impl DecodeCall<'_> {
+    /// What happens next; `None` at the end.
+    ///
+    /// # Errors
+    /// What the stage answers, or frames other than promised.
+    pub(crate) async fn next(&mut self) -> Result<Option<DecodeEvent>, Failure> {
+        loop {
+            let message = self.responses.message().await;
+            let Some(response) = message.map_err(|status| self.peer.failure(status))? else {
+                return Ok(None);
+            };
+            match response.event {
+                Some(Event::QueuePosition(position)) => {
+                    return Ok(Some(DecodeEvent::Queued(position)));
+                }
+                Some(Event::Summary(summary)) => return Ok(Some(DecodeEvent::Summary(summary))),
+                Some(Event::Frames(part)) => {
+                    let complete = self.inbox.push(part).map_err(|e| self.peer.broken(&e))?;
+                    if let Some(frames) = complete.and_then(|name| self.inbox.take(&name)) {
+                        self.check(&frames)?;
+                        return Ok(Some(DecodeEvent::Frames(frames)));
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn check(&self, frames: &Tensor) -> Result<(), Failure> {
+        let frame = [self.size.height as usize, self.size.width as usize, 3];
+        if frames.dtype() == DType::F32 && frames.shape().get(1..) == Some(&frame) {
+            return Ok(());
+        }
+        let found = format!("{} {:?}", frames.dtype(), frames.shape());
+        Err(self.peer.broken(&format!("expected frames of {frame:?} in F32, found {found}")))
+    }
+}

@@ -1,0 +1,74 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use cogwheel_service::Address;
+
+/// Settings of the orchestrator.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Checkpoint folder in diffusers layout; only its configs are read
+    #[arg(long, env = "COGWHEEL_MODEL", value_name = "DIR")]
+    pub model: PathBuf,
+    /// Where the text encoder is
+    #[arg(long, env = "COGWHEEL_TEXT_ENCODER", value_name = "URL")]
+    pub text_encoder: Address,
+    /// Where the denoiser is
+    #[arg(long, env = "COGWHEEL_DENOISER", value_name = "URL")]
+    pub denoiser: Address,
+    /// Where the vae is
+    #[arg(long, env = "COGWHEEL_VAE", value_name = "URL")]
+    pub vae: Address,
+    #[command(flatten)]
+    /// What a request may ask for.
+    pub limits: RequestLimits,
+    /// Whether the stages share one machine's memory.
+    #[arg(skip)]
+    pub residency: Residency,
+}
+
+/// What bounds requests.
+#[derive(Args, Clone, Debug)]
+pub struct RequestLimits {
+    /// Bytes of memory a stage's machine has; a request that needs more is refused. Default: this machine's
+    #[arg(long, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
+    pub memory_limit: Option<u64>,
+    /// Videos of one request
+    #[arg(long, env = "COGWHEEL_MAX_VIDEOS", value_name = "N", default_value_t = 16)]
+    pub max_videos: u32,
+    /// Steps of one video
+    #[arg(long, env = "COGWHEEL_MAX_STEPS", value_name = "N", default_value_t = 1000)]
+    pub max_steps: u32,
+    /// Characters of one prompt
+    #[arg(long, env = "COGWHEEL_MAX_PROMPT_CHARS", value_name = "N", default_value_t = 20_000)]
+    pub max_prompt_chars: usize,
+    /// Requests in work or waiting; one more is refused
+    #[arg(long, env = "COGWHEEL_MAX_GENERATIONS", value_name = "N", default_value_t = 16)]
+    pub max_generations: usize,
+    /// Bytes of one request's message; initial latents are the largest part of it
+    #[arg(long, env = "COGWHEEL_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = 64 << 20)]
+    pub max_request_bytes: usize,
+}
+
+impl Default for RequestLimits {
+    /// The defaults of the flags.
+    fn default() -> Self {
+        Self {
+            memory_limit: None,
+            max_videos: 16,
+            max_steps: 1000,
+            max_prompt_chars: 20_000,
+            max_generations: 16,
+            max_request_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Which stages are in one machine's memory at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Residency {
+    /// Each stage alone: on its own machine, or loaded when the one before it has been released.
+    #[default]
+    Apart,
+    /// All of them in this process.
+    Together,
+}
