@@ -1,0 +1,51 @@
+# Every target runs from a fresh clone with cargo, a C and C++ compiler, Python 3 and pip.
+PYTHON ?= python3
+CARGO ?= cargo
+# nextest where it is installed: it runs test files side by side.
+TEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "nextest run" || echo "test")
+# Python environments for programs that are not Rust's; ignored by git.
+VERIFY := .venv/verify/bin
+BENCH := .venv/bench/bin
+
+.PHONY: help setup demo test verify fix bench proto
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+setup: ## bring ONNX Runtime into .runtime/
+	@$(PYTHON) tools/setup_runtime.py
+
+demo: setup ## build, and make a clip with the demo checkpoint
+	$(CARGO) build --release --locked --package cogwheel
+	@mkdir -p out
+	target/release/cogwheel generate --model demo/model --seed 7 \
+		--prompt "a red circle moving left on a dark background" --output out/demo.mp4
+
+test: setup ## run every test
+	$(CARGO) $(TEST) --locked --workspace
+
+verify: $(VERIFY)/.ready ## formatting, lints, docs, dependencies and protos; changes nothing
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	$(VERIFY)/cargo-deny --log-level error --locked check bans licenses sources
+	$(VERIFY)/cargo-shear
+	cd protos && ../$(VERIFY)/buf lint
+
+fix: ## format and apply the lints' suggestions
+	$(CARGO) fmt --all
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+bench: setup $(BENCH)/.ready ## measure beside diffusers on the same weights, both in one run
+	$(CARGO) build --release --locked --workspace --bins --examples
+	$(BENCH)/python tools/bench/main.py
+
+proto: ## generate the gRPC code from protos/
+	COGWHEEL_WRITE_GENERATED=1 $(CARGO) test --locked --quiet --package cogwheel-protos
+
+$(VERIFY)/.ready: tools/verify/requirements.txt
+$(BENCH)/.ready: tools/bench/requirements.txt
+.venv/%/bin/.ready: tools/%/requirements.txt
+	$(PYTHON) -m venv .venv/$*
+	.venv/$*/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
