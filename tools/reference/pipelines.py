@@ -1,0 +1,78 @@
+"""Whole pipelines of diffusers in fp32 on the CPU, from prompt to frames: tests/data/pipelines/.
+
+Each case is a safetensors file with `latents` [frames, channels, height, width] after the last
+step (as output_type="latent" gives them) and `frames` [frames, height, width, 3] in 0..1 (as
+output_type="np"), and its settings as metadata. Run after checkpoints.py.
+
+    python tools/reference/pipelines.py            (diffusers 0.42.1, transformers 5.23)
+"""
+
+import argparse
+import json
+import pathlib
+
+import torch
+from diffusers import CogVideoXDPMScheduler, CogVideoXPipeline
+from safetensors.torch import save_file
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROMPT, NEGATIVE = "a red circle dancing under the rain", "blue squares, dark"
+BASE = dict(prompt=PROMPT, negative_prompt=NEGATIVE, width=64, height=48, num_frames=9,
+            num_inference_steps=8, guidance_scale=6.0, seed=42)
+CASES = {
+    # As CogVideoX-2b is run: DDIM, constant guidance.
+    "ddim": dict(BASE, checkpoint="sincos", scheduler="ddim"),
+    # Another size and length than the config's; 7 steps do not divide 1000.
+    "ddim-larger": dict(BASE, checkpoint="sincos", scheduler="ddim", width=80, height=64, num_frames=17,
+                        num_inference_steps=7, seed=7),
+    "ddim-guidance-1": dict(BASE, checkpoint="sincos", scheduler="ddim", guidance_scale=1.0,
+                            num_inference_steps=4, seed=3),
+    # As CogVideoX-5b is run: DPM, dynamic guidance.
+    "dpm": dict(BASE, checkpoint="rope", scheduler="dpm", num_inference_steps=10),
+    "dpm-larger": dict(BASE, checkpoint="rope", scheduler="dpm", width=48, height=80, num_frames=17,
+                       num_inference_steps=6, seed=2**32 + 5),
+    "dpm-guidance-1": dict(BASE, checkpoint="rope", scheduler="dpm", guidance_scale=1.0,
+                           num_inference_steps=4, seed=3),
+    # The demo checkpoint as it is shown, fp16 weights run in fp32.
+    "demo": dict(checkpoint="demo", scheduler="ddim", prompt="a red circle moving left on a dark background",
+                 negative_prompt="", width=64, height=64, num_frames=17, num_inference_steps=12,
+                 guidance_scale=6.0, seed=7),
+}
+
+
+def run(case):
+    folder = ROOT / "demo/model" if case["checkpoint"] == "demo" else ROOT / "tests/data/checkpoints" / case["checkpoint"]
+    pipeline = CogVideoXPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    if case["scheduler"] == "dpm":
+        pipeline.scheduler = CogVideoXDPMScheduler.from_config(pipeline.scheduler.config, timestep_spacing="trailing")
+    results = {}
+    for output_type in ("latent", "np"):
+        results[output_type] = pipeline(
+            prompt=case["prompt"], negative_prompt=case["negative_prompt"], width=case["width"],
+            height=case["height"], num_frames=case["num_frames"],
+            num_inference_steps=case["num_inference_steps"], guidance_scale=case["guidance_scale"],
+            use_dynamic_cfg=case["scheduler"] == "dpm", output_type=output_type,
+            max_sequence_length=pipeline.transformer.config.max_text_seq_length,
+            generator=torch.Generator().manual_seed(case["seed"])).frames
+    return results["latent"][0].contiguous(), torch.from_numpy(results["np"][0]).contiguous()
+
+
+def main():
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    torch.set_num_threads(1)
+    folder = ROOT / "tests/data/pipelines"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, case in CASES.items():
+        latents, frames = run(case)
+        assert frames.shape[0] == case["num_frames"] and torch.isfinite(frames).all()
+        print(f"{name}: latents {tuple(latents.shape)} std {latents.std():.3f}, frames {tuple(frames.shape)} "
+              f"mean {frames.mean():.3f} std {frames.std():.3f}")
+        metadata = {"case": json.dumps(case)}
+        # Half precision is good to 77 dB and halves what the repository carries; two cases show more.
+        frames = frames.float() if name in ("ddim", "dpm") else frames.half()
+        save_file({"latents": latents.float(), "frames": frames}, folder / f"{name}.safetensors", metadata)
+
+
+if __name__ == "__main__":
+    main()
