@@ -1,5 +1,7 @@
 //! One thread, one model, jobs in order.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::sync::mpsc;
 
 use cogwheel_engine::{JobError, LoadPolicy, Readiness, SubmitError, Worker, WorkerOptions};

@@ -117,6 +117,11 @@ impl GraphBuilder {
         result
     }
 
+    /// The scopes being built in, joined by `/`; empty outside of any.
+    pub fn scope_name(&self) -> String {
+        self.scope.join("/")
+    }
+
     /// The finished model.
     pub fn finish(self) -> Model {
         let opset = |domain: &str, version| OperatorSetIdProto {
@@ -189,7 +194,7 @@ impl GraphBuilder {
     /// A name nothing else has: the scope, what it is, a serial number.
     fn fresh(&mut self, what: &str) -> String {
         self.serial += 1;
-        let mut name = self.scope.join("/");
+        let mut name = self.scope_name();
         name.push('/');
         name.push_str(what);
         name.push('#');

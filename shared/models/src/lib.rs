@@ -4,3 +4,4 @@ pub mod checkpoint;
 pub mod config;
 pub mod names;
 pub mod tokenizer;
+pub mod transformer;

@@ -69,10 +69,10 @@ fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<SessionBuilder
     }
     match options.provider {
         Provider::Cpu => Ok(builder),
-        Provider::Cuda => {
-            cuda(builder).map_err(|(_, reason)| EngineError::Provider { provider: "cuda", reason })
-        }
-        Provider::Auto => Ok(cuda(builder).unwrap_or_else(|(builder, reason)| {
+        Provider::Cuda => cuda(builder)
+            .map_err(|refused| EngineError::Provider { provider: "cuda", reason: refused.1 }),
+        Provider::Auto => Ok(cuda(builder).unwrap_or_else(|refused| {
+            let (builder, reason) = *refused;
             tracing::debug!(reason, "computing on the cpu");
             builder
         })),
@@ -80,19 +80,19 @@ fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<SessionBuilder
 }
 
 /// Adds the CUDA provider, or gives the builder back with the reason why not.
-fn cuda(builder: SessionBuilder) -> Result<SessionBuilder, (SessionBuilder, String)> {
+fn cuda(builder: SessionBuilder) -> Result<SessionBuilder, Box<(SessionBuilder, String)>> {
     match ep::CUDA::is_available() {
         Ok(true) => {}
         Ok(false) => {
             let reason = "this build of ONNX Runtime does not have it".to_owned();
-            return Err((builder, reason));
+            return Err(Box::new((builder, reason)));
         }
-        Err(error) => return Err((builder, error.message().to_owned())),
+        Err(error) => return Err(Box::new((builder, error.message().to_owned()))),
     }
     builder.with_execution_providers([ep::CUDA::default().build().error_on_failure()]).map_err(
         |error| {
             let reason = error.message().to_owned();
-            (error.recover(), reason)
+            Box::new((error.recover(), reason))
         },
     )
 }

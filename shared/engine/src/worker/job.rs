@@ -13,10 +13,13 @@ pub struct JobContext {
     pub cancellation: CancellationToken,
 }
 
+/// Takes the model, or the reason why there is none.
+type Run<M> = Box<dyn FnOnce(Result<&mut M, JobError>) + Send>;
+
 /// A job with its result's type erased.
 pub(super) struct Job<M> {
     /// Runs it on the model, or passes on why it cannot be run.
-    run: Box<dyn FnOnce(Result<&mut M, JobError>) + Send>,
+    run: Run<M>,
     /// How many jobs are ahead of it.
     pub(super) ahead: watch::Sender<usize>,
 }

@@ -1,0 +1,63 @@
+use cogwheel_diffusion::scheduler::SchedulerError;
+use cogwheel_engine::EngineError;
+use cogwheel_tensor::DType;
+
+use crate::transformer::ForwardError;
+
+/// Why there are no latents.
+#[derive(Debug, thiserror::Error)]
+pub enum SamplingError {
+    /// The steps cannot be planned.
+    #[error(transparent)]
+    Scheduler(#[from] SchedulerError),
+    /// The transformer refused or failed.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    /// Guidance without something to be guided away from.
+    #[error("guidance needs embeddings of a negative prompt, found none")]
+    NoNegativePrompt,
+    /// The two prompts do not make a batch.
+    #[error(
+        "prompt embeddings: expected two of one shape [1, tokens, channels], \
+         found {negative:?} for the negative prompt and {prompt:?}"
+    )]
+    Prompts {
+        /// Shape of the negative prompt's.
+        negative: Vec<usize>,
+        /// Shape of the prompt's.
+        prompt: Vec<usize>,
+    },
+    /// The starting point is not one for this size.
+    #[error("initial latents: expected F32 {expected:?}, found {dtype} {found:?}")]
+    InitialLatents {
+        /// Shape of the request.
+        expected: [usize; 4],
+        /// Dtype given.
+        dtype: DType,
+        /// Shape given.
+        found: Vec<usize>,
+    },
+    /// The starting point holds a NaN or an infinity.
+    #[error("initial latents: expected finite values, found {value} at element {at}")]
+    NotFinite {
+        /// Which element.
+        at: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// The model wants an image beside the noise.
+    #[error("the model takes {input} channels for {output} of latents: it needs an image")]
+    NeedsImage {
+        /// Channels that it takes.
+        input: usize,
+        /// Channels of the latents.
+        output: usize,
+    },
+}
+
+impl SamplingError {
+    /// Whether the caller's own token ended the loop.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Forward(ForwardError::Engine(EngineError::Cancelled)))
+    }
+}

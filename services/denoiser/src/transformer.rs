@@ -1,0 +1,188 @@
+//! CogVideoX's transformer: a session over its graph, and what a run is given beside the latents.
+
+mod positions;
+
+use std::time::Duration;
+
+use cogwheel_diffusion::{
+    geometry::{patchify, unpatchify},
+    positions::{PositionError, timestep_projection},
+};
+use cogwheel_engine::{
+    CancellationToken, EngineError, Input, Runtime, Session, SessionOptions, WeightSource,
+};
+use cogwheel_models::{
+    config::TransformerConfig,
+    transformer::{TransformerError, io, transformer},
+};
+use cogwheel_tensor::{DType, Tensor, TensorError};
+
+use positions::Positions;
+
+/// Why the transformer cannot be made or run.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// No graph can be made of the config.
+    #[error(transparent)]
+    Graph(#[from] TransformerError),
+    /// The session could not be made, or failed, or was cancelled.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The size has no positions.
+    #[error(transparent)]
+    Positions(#[from] PositionError),
+    /// A tensor that is no fp32, or of an impossible size.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// An operand of another shape than the config calls for.
+    #[error("{what}: expected shape {expected}, found {found:?}")]
+    Shape {
+        /// Which operand.
+        what: &'static str,
+        /// The shape, with names for what is free.
+        expected: String,
+        /// The shape given.
+        found: Vec<usize>,
+    },
+}
+
+/// The transformer, ready to predict.
+#[derive(Debug)]
+pub struct Transformer {
+    session: Session,
+    config: TransformerConfig,
+}
+
+/// What stays the same from step to step: the prompts and the places of the tokens.
+#[derive(Debug)]
+pub struct Conditions {
+    /// `[batch, tokens, channels]`.
+    text: Tensor,
+    positions: Positions,
+    /// Of the latents: frames, channels, height, width.
+    shape: [usize; 4],
+}
+
+impl Transformer {
+    /// Builds the graph of `config` in fp32 and makes a session of it; `weights` supplies the
+    /// tensors under their names in the checkpoint.
+    ///
+    /// # Errors
+    /// A config that no graph can be made of, a weight that is missing or unfit, or what ONNX
+    /// Runtime says.
+    pub fn load(
+        runtime: &Runtime,
+        config: &TransformerConfig,
+        weights: &dyn WeightSource,
+        options: &SessionOptions,
+    ) -> Result<Self, ForwardError> {
+        let model = transformer(config, DType::F32)?;
+        let session = Session::new(runtime, &model, weights, options)?;
+        Ok(Self { session, config: config.clone() })
+    }
+
+    /// The config that it was built from.
+    pub fn config(&self) -> &TransformerConfig {
+        &self.config
+    }
+
+    /// Conditions for latents of `shape` [frames, channels, height, width] under the prompts
+    /// `text`, fp32 `[batch, max_text_seq_length, text_embed_dim]`.
+    ///
+    /// # Errors
+    /// [`ForwardError::Shape`] for latents that are not whole patches, or embeddings of another
+    /// model; [`ForwardError::Positions`] for a size without positions.
+    pub fn conditions(&self, shape: [usize; 4], text: Tensor) -> Result<Conditions, ForwardError> {
+        let config = &self.config;
+        let [frames, channels, height, width] = shape;
+        let (p, p_t) = (config.patch_size, config.patch_size_t.unwrap_or(1));
+        let whole = |size: usize, patch: usize| size > 0 && size.is_multiple_of(patch);
+        if channels != config.in_channels
+            || !(whole(frames, p_t) && whole(height, p) && whole(width, p))
+        {
+            let expected = format!("[{p_t}n, {}, {p}n, {p}n]", config.in_channels);
+            return Err(ForwardError::Shape { what: "latents", expected, found: shape.to_vec() });
+        }
+        let (length, dim) = (config.max_text_seq_length, config.text_embed_dim);
+        if text.shape().len() != 3 || text.shape()[1..] != [length, dim] || text.is_empty() {
+            let expected = format!("[prompts, {length}, {dim}]");
+            let found = text.shape().to_vec();
+            return Err(ForwardError::Shape { what: "prompt embeddings", expected, found });
+        }
+        text.as_f32()?;
+        let positions = Positions::new(config, [frames / p_t, height / p, width / p])?;
+        Ok(Conditions { text, positions, shape })
+    }
+
+    /// What the model predicts for one sample at `timestep` (0 to 999) under each of the prompts:
+    /// `[batch, frames, out_channels, height, width]`.
+    ///
+    /// # Errors
+    /// [`EngineError::Cancelled`] within [`ForwardError::Engine`] when the token fires, before or
+    /// during the run; [`ForwardError::Shape`] when `latents` are not of the conditions' shape.
+    pub fn forward(
+        &mut self,
+        conditions: &Conditions,
+        latents: &[f32],
+        timestep: i64,
+        cancellation: &CancellationToken,
+    ) -> Result<Tensor, ForwardError> {
+        let config = &self.config;
+        let shape @ [frames, channels, height, width] = conditions.shape;
+        if latents.len() != shape.iter().product::<usize>() {
+            let expected = format!("{shape:?}");
+            return Err(ForwardError::Shape {
+                what: "latents",
+                expected,
+                found: vec![latents.len()],
+            });
+        }
+        let batch = conditions.text.shape()[0];
+        let tokens = patchify(latents, shape, config.patch_size, config.patch_size_t);
+        let features = channels * self.latents_of_patch();
+        let count = tokens.len() / features;
+        let patches = Tensor::from_f32([batch, count, features], tokens.repeat(batch))?;
+        let projection = timestep_projection(timestep as f32, config.inner_dim());
+        let projection = Tensor::from_f32([1, config.inner_dim()], projection)?;
+
+        let mut inputs: Vec<(&str, Input<'_>)> = vec![
+            (io::PATCHES, (&patches).into()),
+            (io::TEXT, (&conditions.text).into()),
+            (io::TIMESTEP_PROJECTION, (&projection).into()),
+        ];
+        inputs.extend(conditions.positions.inputs());
+        let outputs = self.session.run(&inputs, cancellation)?;
+        let output = outputs.into_iter().next().ok_or_else(|| ForwardError::Shape {
+            what: "outputs",
+            expected: "one prediction".to_owned(),
+            found: vec![],
+        })?;
+        let output = output.into_tensor()?;
+
+        let out_shape = [frames, config.out_channels, height, width];
+        let values = output.as_f32()?;
+        let mut prediction = Vec::with_capacity(values.len());
+        for sample in values.chunks_exact(out_shape.iter().product::<usize>().max(1)) {
+            prediction.extend(unpatchify(
+                sample,
+                out_shape,
+                config.patch_size,
+                config.patch_size_t,
+            ));
+        }
+        Ok(Tensor::from_f32([batch, frames, config.out_channels, height, width], prediction)?)
+    }
+
+    /// Time spent inside ONNX Runtime by all forwards so far.
+    pub fn time_inside(&self) -> Duration {
+        self.session.time_inside()
+    }
+
+    fn latents_of_patch(&self) -> usize {
+        let config = &self.config;
+        config.patch_size * config.patch_size * config.patch_size_t.unwrap_or(1)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+use std::path::Path;
+
+use cogwheel_engine::Provider;
+use cogwheel_weights::Weights;
+
+use super::*;
+
+/// Rounding of fp32 alone: sums are taken in another order than torch takes them.
+const RELATIVE_ERROR: f64 = 2e-6;
+
+fn data() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data"))
+}
+
+fn load(checkpoint: &str, options: SessionOptions) -> Transformer {
+    let folder = data().join("checkpoints").join(checkpoint).join("transformer");
+    let config = TransformerConfig::read(&folder.join("config.json")).unwrap();
+    let weights = Weights::open(&folder, "diffusion_pytorch_model").unwrap();
+    let runtime = Runtime::load().unwrap();
+    Transformer::load(&runtime, &config, &weights, &options).unwrap()
+}
+
+fn options() -> SessionOptions {
+    SessionOptions { provider: Provider::Cpu, threads: Some(1), ..SessionOptions::default() }
+}
+
+fn reference() -> Weights {
+    Weights::open_file(&data().join("transformer.safetensors")).unwrap()
+}
+
+fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let square = |x: f64| x * x;
+    let error: f64 =
+        found.iter().zip(expected).map(|(&a, &b)| square(f64::from(a) - f64::from(b))).sum();
+    let norm: f64 = expected.iter().map(|&b| square(f64::from(b))).sum();
+    (error / norm).sqrt()
+}
+
+/// Runs a case of `tools/reference/transformer.py`.
+fn check(checkpoint: &str, size: &str, options: SessionOptions) {
+    let mut model = load(checkpoint, options);
+    let reference = reference();
+    let tensor = |name: &str| reference.tensor(&format!("{checkpoint}.{size}.{name}")).unwrap();
+    let latents = tensor("latents");
+    let shape: [usize; 4] = latents.shape().try_into().unwrap();
+    let timestep = tensor("timestep").as_f32().unwrap()[0] as i64;
+    let conditions = model.conditions(shape, tensor("text")).unwrap();
+    let token = CancellationToken::new();
+    let found = model.forward(&conditions, &latents.as_f32().unwrap(), timestep, &token).unwrap();
+    let expected = tensor("prediction");
+    assert_eq!(found.shape(), expected.shape());
+    let error = relative_error(&found.as_f32().unwrap(), &expected.as_f32().unwrap());
+    println!("{checkpoint} {size}: relative error {error:.2e}");
+    assert!(error <= RELATIVE_ERROR, "{checkpoint} {size}: relative error {error:.2e}");
+}
+
+#[test]
+fn sincos_forward_equals_diffusers() {
+    check("sincos", "configured", options());
+}
+
+#[test]
+fn sincos_forward_equals_diffusers_at_another_size() {
+    check("sincos", "other", options());
+}
+
+#[test]
+fn rope_forward_equals_diffusers() {
+    check("rope", "configured", options());
+}
+
+#[test]
+fn rope_forward_equals_diffusers_at_another_size() {
+    check("rope", "other", options());
+}
+
+#[test]
+fn weights_read_where_they_lie_give_the_same_forward() {
+    check("sincos", "configured", SessionOptions { prepack: false, ..options() });
+    check("rope", "configured", SessionOptions { prepack: false, ..options() });
+}
+
+#[test]
+fn one_prompt_alone_is_predicted_as_within_a_batch() {
+    let mut model = load("rope", options());
+    let reference = reference();
+    let tensor = |name: &str| reference.tensor(&format!("rope.configured.{name}")).unwrap();
+    let (latents, text) = (tensor("latents"), tensor("text"));
+    let shape: [usize; 4] = latents.shape().try_into().unwrap();
+    let half = text.bytes().len() / 2;
+    let second =
+        Tensor::new(DType::F32, [1, text.shape()[1], text.shape()[2]], text.bytes().slice(half..))
+            .unwrap();
+    let conditions = model.conditions(shape, second).unwrap();
+    let token = CancellationToken::new();
+    let found = model.forward(&conditions, &latents.as_f32().unwrap(), 999, &token).unwrap();
+    let expected = tensor("prediction");
+    let expected = expected.as_f32().unwrap();
+    let error = relative_error(&found.as_f32().unwrap(), &expected[expected.len() / 2..]);
+    assert!(error <= RELATIVE_ERROR, "relative error {error:.2e}");
+}
+
+#[test]
+fn operands_that_do_not_fit_are_errors() {
+    let mut model = load("sincos", options());
+    let text =
+        |shape: [usize; 3]| Tensor::from_f32(shape, vec![0.0; shape.iter().product()]).unwrap();
+    let check = |result: Result<Conditions, ForwardError>, expected: &str| {
+        assert_eq!(result.unwrap_err().to_string(), expected);
+    };
+    check(
+        model.conditions([3, 4, 5, 8], text([2, 16, 24])),
+        "latents: expected shape [1n, 4, 2n, 2n], found [3, 4, 5, 8]",
+    );
+    check(
+        model.conditions([3, 4, 6, 8], text([2, 15, 24])),
+        "prompt embeddings: expected shape [prompts, 16, 24], found [2, 15, 24]",
+    );
+    let conditions = model.conditions([3, 4, 6, 8], text([2, 16, 24])).unwrap();
+    let token = CancellationToken::new();
+    let error = model.forward(&conditions, &[0.0; 5], 999, &token).unwrap_err();
+    assert_eq!(error.to_string(), "latents: expected shape [3, 4, 6, 8], found [5]");
+    token.cancel();
+    let latents = vec![0.0; 3 * 4 * 6 * 8];
+    let error = model.forward(&conditions, &latents, 999, &token).unwrap_err();
+    assert!(matches!(error, ForwardError::Engine(EngineError::Cancelled)), "{error}");
+}

@@ -1,0 +1,65 @@
+"""Makes tests/data/transformer.safetensors: single forwards of the tiny checkpoints' transformers.
+
+For each checkpoint of tests/data/checkpoints (weights loaded as fp32) two cases: the latents'
+size that the config names, and another size and number of frames. A case holds one sample, two
+prompts' embeddings, a timestep, and what `CogVideoXTransformer3DModel` predicts for the sample
+under either prompt, in fp32 on the CPU:
+
+  CASE.latents [frames, channels, height, width]   CASE.text [2, tokens, channels]
+  CASE.timestep [1]                                CASE.prediction [2, frames, channels, height, width]
+
+    python tools/reference/transformer.py            (diffusers 0.42.1, one thread)
+"""
+
+import argparse
+import pathlib
+
+import torch
+from diffusers import CogVideoXPipeline, CogVideoXTransformer3DModel
+from safetensors.torch import save_file
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHECKPOINTS = ROOT / "tests/data/checkpoints"
+# Frames, height and width of the latents, and the timestep.
+SIZES = {"configured": (3, 6, 8, 999), "other": (5, 10, 4, 421)}
+
+
+def rotary(transformer, frames, height, width):
+    """The pipeline's own table; it needs nothing else of the pipeline."""
+    if not transformer.config.use_rotary_positional_embeddings:
+        return None
+    pipeline = CogVideoXPipeline.__new__(CogVideoXPipeline)
+    pipeline.vae_scale_factor_spatial = 8
+    pipeline.transformer = transformer
+    return pipeline._prepare_rotary_positional_embeddings(height * 8, width * 8, frames, "cpu")
+
+
+def main():
+    tensors = {}
+    for name in ("sincos", "rope"):
+        folder = CHECKPOINTS / name / "transformer"
+        transformer = CogVideoXTransformer3DModel.from_pretrained(folder, torch_dtype=torch.float32)
+        transformer.eval()
+        config = transformer.config
+        for size, (frames, height, width, timestep) in SIZES.items():
+            generator = torch.Generator().manual_seed(len(tensors))
+            draw = lambda *shape: torch.randn(shape, generator=generator)
+            latents = draw(frames, config.in_channels, height, width)
+            text = draw(2, config.max_text_seq_length, config.text_embed_dim)
+            with torch.no_grad():
+                prediction = transformer(
+                    latents.expand(2, -1, -1, -1, -1), text, torch.tensor([timestep, timestep]),
+                    image_rotary_emb=rotary(transformer, frames, height, width)).sample
+            case = f"{name}.{size}"
+            tensors |= {
+                f"{case}.latents": latents, f"{case}.text": text,
+                f"{case}.timestep": torch.tensor([float(timestep)]),
+                f"{case}.prediction": prediction.contiguous()}
+    save_file(tensors, ROOT / "tests/data/transformer.safetensors")
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    torch.set_num_threads(1)
+    main()
