@@ -17,13 +17,7 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new(checkpoint: Checkpoint) -> Self {
-        let geometry = GeometryConfig {
-            latent_channels: checkpoint.transformer.out_channels,
-            spatial_compression: checkpoint.vae.spatial_compression_ratio(),
-            temporal_compression: checkpoint.vae.temporal_compression_ratio,
-            patch_size: checkpoint.transformer.patch_size,
-            patch_size_t: checkpoint.transformer.patch_size_t,
-        };
+        let geometry = checkpoint.geometry();
         let defaults = checkpoint.defaults();
         Self { checkpoint, geometry, defaults }
     }

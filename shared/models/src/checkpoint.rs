@@ -8,6 +8,7 @@ mod memory;
 
 use std::path::{Path, PathBuf};
 
+use cogwheel_diffusion::geometry::GeometryConfig;
 use cogwheel_weights::{ExpectedTensor, Strictness, Weights};
 pub use defaults::Defaults;
 pub use error::CheckpointError;
@@ -92,6 +93,17 @@ impl Checkpoint {
     /// What a request that leaves things open gets.
     pub fn defaults(&self) -> Defaults {
         Defaults::of(self)
+    }
+
+    /// What the geometry of its videos follows from.
+    pub fn geometry(&self) -> GeometryConfig {
+        GeometryConfig {
+            latent_channels: self.transformer.out_channels,
+            spatial_compression: self.vae.spatial_compression_ratio(),
+            temporal_compression: self.vae.temporal_compression_ratio,
+            patch_size: self.transformer.patch_size,
+            patch_size_t: self.transformer.patch_size_t,
+        }
     }
 
     /// Parameters of each part, from the configs.

@@ -75,8 +75,8 @@ pub enum Failure {
     /// The caller's deadline passed.
     #[error("the deadline of {0:?} passed")]
     Deadline(Duration),
-    /// The caller does not read what it asked for.
-    #[error("nothing was read from the stream for {0:?}")]
+    /// The caller neither reads what it asked for nor sends what it announced.
+    #[error("the stream stood still for {0:?}")]
     Stalled(Duration),
     /// A defect, here or in the runtime.
     #[error("{0}")]

@@ -156,7 +156,7 @@ mod tests {
                 }
             }
         });
-        assert!(wait.await.unwrap().contains("nothing was read"));
+        assert!(wait.await.unwrap().contains("stood still"));
         drop(response);
     }
 

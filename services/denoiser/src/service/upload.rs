@@ -1,0 +1,129 @@
+use cogwheel_api::TensorInbox;
+use cogwheel_api::denoiser::v1::{
+    DenoiseHeader, DenoiseRequest, Sampling, Scheduler, denoise_request::Part,
+};
+use cogwheel_diffusion::geometry::LatentGeometry;
+use cogwheel_diffusion::guidance::Guidance;
+use cogwheel_diffusion::scheduler::{SchedulerConfig, SchedulerKind};
+use cogwheel_models::checkpoint::Checkpoint;
+use cogwheel_service::{Failure, Invalid, receive};
+use cogwheel_tensor::Tensor;
+use tonic::Streaming;
+
+use crate::sampling::SamplingRequest;
+
+const PROMPT: &str = "prompt_embeds";
+const NEGATIVE_PROMPT: &str = "negative_prompt_embeds";
+const INITIAL_LATENTS: &str = "initial_latents";
+
+/// What a caller sends up: a header, checked at once, and tensors of no more than it calls for.
+pub(super) struct Upload {
+    sampling: Sampling,
+    scheduler: SchedulerKind,
+    latents: LatentGeometry,
+    prompt: Tensor,
+    negative_prompt: Option<Tensor>,
+    initial_latents: Option<Tensor>,
+}
+
+impl Upload {
+    /// Receives everything, up to the caller's half-close.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] for what the model cannot do, and what [`receive`] gives.
+    pub(super) async fn receive(
+        checkpoint: &Checkpoint,
+        messages: &mut Streaming<DenoiseRequest>,
+    ) -> Result<Self, Failure> {
+        let Some(Part::Header(header)) = receive(messages).await?.and_then(|first| first.part)
+        else {
+            return Err(Failure::invalid("header", "expected the header first"));
+        };
+        let (sampling, scheduler, latents) = check(checkpoint, &header)?;
+        let mut inbox = TensorInbox::new(
+            &[PROMPT, NEGATIVE_PROMPT, INITIAL_LATENTS],
+            byte_limit(checkpoint, &latents),
+        );
+        while let Some(message) = receive(messages).await? {
+            match message.part {
+                Some(Part::Tensor(part)) => {
+                    inbox.push(part).map_err(|error| Failure::invalid("tensor", error))?;
+                }
+                Some(Part::Header(_)) => {
+                    return Err(Failure::invalid("header", "expected one header, found two"));
+                }
+                None => return Err(Failure::invalid("part", "expected a tensor, found nothing")),
+            }
+        }
+        inbox.finish().map_err(|error| Failure::invalid("tensor", error))?;
+        let Some(prompt) = inbox.take(PROMPT) else {
+            return Err(Failure::invalid(PROMPT, "expected a tensor, found none"));
+        };
+        let negative_prompt = inbox.take(NEGATIVE_PROMPT);
+        let initial_latents = inbox.take(INITIAL_LATENTS);
+        Ok(Self { sampling, scheduler, latents, prompt, negative_prompt, initial_latents })
+    }
+
+    /// The loop to run.
+    pub(super) fn into_request(self, scheduler_config: SchedulerConfig) -> SamplingRequest {
+        let Sampling { num_inference_steps, guidance_scale, dynamic_cfg, seed, .. } = self.sampling;
+        SamplingRequest {
+            shape: self.latents.shape(),
+            prompt_embeds: self.prompt,
+            negative_prompt_embeds: self.negative_prompt,
+            scheduler: self.scheduler,
+            scheduler_config,
+            num_inference_steps: num_inference_steps as usize,
+            guidance: Guidance::new(guidance_scale, dynamic_cfg),
+            seed,
+            initial_latents: self.initial_latents,
+        }
+    }
+}
+
+fn check(
+    checkpoint: &Checkpoint,
+    header: &DenoiseHeader,
+) -> Result<(Sampling, SchedulerKind, LatentGeometry), Failure> {
+    let mut invalid = Invalid::default();
+    let sampling = header.sampling.unwrap_or_default();
+    let limit = checkpoint.scheduler.config.num_train_timesteps;
+    let steps = sampling.num_inference_steps as usize;
+    if !(1..=limit).contains(&steps) {
+        invalid.add("num_inference_steps", format!("expected 1 to {limit}, found {steps}"));
+    }
+    if !sampling.guidance_scale.is_finite() {
+        let found = sampling.guidance_scale;
+        invalid.add("guidance_scale", format!("expected a finite number, found {found}"));
+    }
+    let scheduler = match Scheduler::try_from(sampling.scheduler) {
+        Ok(Scheduler::Ddim) => Some(SchedulerKind::Ddim),
+        Ok(Scheduler::Dpm) => Some(SchedulerKind::Dpm),
+        Ok(Scheduler::Unspecified) => Some(checkpoint.defaults().scheduler),
+        Err(_) => {
+            let found = sampling.scheduler;
+            invalid.add("scheduler", format!("expected ddim or dpm, found number {found}"));
+            None
+        }
+    };
+    let size = header.size.unwrap_or_default();
+    let [frames, width, height] = [size.num_frames, size.width, size.height].map(|n| n as usize);
+    let latents = LatentGeometry::new(&checkpoint.geometry(), frames, width, height);
+    if let Err(errors) = &latents {
+        for error in errors {
+            invalid.add(error.field().unwrap_or("size"), error);
+        }
+    }
+    match (scheduler, latents) {
+        (Some(scheduler), Ok(latents)) => invalid.or((sampling, scheduler, latents)),
+        _ => Err(Failure::Invalid(invalid)),
+    }
+}
+
+/// Both embeddings and the latents, in fp32.
+fn byte_limit(checkpoint: &Checkpoint, latents: &LatentGeometry) -> usize {
+    let config = &checkpoint.transformer;
+    let embedding = config.max_text_seq_length.saturating_mul(config.text_embed_dim);
+    let values = embedding.saturating_mul(2).saturating_add(latents.element_count());
+    values.saturating_mul(size_of::<f32>())
+}

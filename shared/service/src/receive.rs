@@ -1,0 +1,22 @@
+use std::time::Duration;
+
+use tonic::{Code, Streaming};
+
+use crate::Failure;
+
+/// How long a caller may pause in the middle of what it sends up.
+const STALL: Duration = Duration::from_secs(60);
+
+/// The next message of what a caller sends up; `None` when it has sent everything.
+///
+/// # Errors
+/// [`Failure::Cancelled`] when the caller left, [`Failure::Stalled`] when it sends nothing for long,
+/// [`Failure::Invalid`] for what is no message of this kind.
+pub async fn receive<T>(messages: &mut Streaming<T>) -> Result<Option<T>, Failure> {
+    match tokio::time::timeout(STALL, messages.message()).await {
+        Ok(Ok(message)) => Ok(message),
+        Ok(Err(status)) if status.code() == Code::Cancelled => Err(Failure::Cancelled),
+        Ok(Err(status)) => Err(Failure::invalid("request", status.message())),
+        Err(_) => Err(Failure::Stalled(STALL)),
+    }
+}
