@@ -59,6 +59,7 @@ pub async fn run(
     let service = Denoiser {
         worker: Arc::new(worker),
         checkpoint: Arc::new(checkpoint),
+        stage,
         shutdown: shutdown.clone(),
     };
     let routes = Routes::new(DenoiserServiceServer::new(service));
@@ -69,6 +70,7 @@ pub async fn run(
 struct Denoiser {
     worker: Arc<Worker<Transformer>>,
     checkpoint: Arc<Checkpoint>,
+    stage: StageArgs,
     shutdown: Shutdown,
 }
 
@@ -84,6 +86,8 @@ impl DenoiserService for Denoiser {
         let deadline = deadline_of(request.metadata());
         let mut messages = request.into_inner();
         let upload = Upload::receive(&self.checkpoint, &mut messages).await?;
+        let need = upload.memory(&self.checkpoint);
+        self.stage.check_memory("size", need)?;
         let request = upload.into_request(self.checkpoint.scheduler.config.clone());
         let worker = Arc::clone(&self.worker);
         Ok(respond(&self.shutdown, deadline, |responder| async move {

@@ -3,7 +3,7 @@ use cogwheel_api::generation::v1::{Accepted, GenerateVideoRequest, OutputFormat}
 use cogwheel_api::tensor::v1;
 use cogwheel_diffusion::geometry::LatentGeometry;
 use cogwheel_models::checkpoint::Workload;
-use cogwheel_service::{Failure, Invalid, machine_memory};
+use cogwheel_service::{Failure, Invalid, MemoryNeed, machine_memory};
 use cogwheel_tensor::{DType, Tensor};
 use cogwheel_video::{FrameSize, VideoError};
 
@@ -217,20 +217,11 @@ fn check_memory(
     let Some(limit) = limits.memory_limit.or_else(machine_memory) else { return };
     let need = model.memory(workload, residency);
     if need > limit {
-        let message = format!(
-            "{}x{} with {} frames needs about {} of memory, the limit is {}",
-            workload.width,
-            workload.height,
-            workload.num_frames,
-            gigabytes(need),
-            gigabytes(limit)
-        );
+        let Workload { width, height, num_frames, .. } = workload;
+        let memory = MemoryNeed { need, limit };
+        let message = format!("{width}x{height} with {num_frames} frames {memory}");
         invalid.add("num_frames", message);
     }
-}
-
-fn gigabytes(bytes: u64) -> String {
-    format!("{:.2} GB", bytes as f64 / 1e9)
 }
 
 fn initial_latents(

@@ -21,7 +21,7 @@ pub use exit::{Exit, Fatal};
 pub use failure::{Failure, Invalid, Violation};
 pub use listener::{Connector, Listener, memory_listener};
 pub use logs::{LogArgs, LogFormat};
-pub use memory::machine_memory;
+pub use memory::{MemoryNeed, machine_memory};
 pub use process::run_process;
 pub use receive::receive;
 pub use respond::{Gone, Responder, Responses, respond};

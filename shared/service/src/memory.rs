@@ -1,4 +1,20 @@
-use std::fs;
+use std::{fmt, fs};
+
+/// More memory than there is, in words.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryNeed {
+    /// Bytes that a request needs, about.
+    pub need: u64,
+    /// Bytes that it may take.
+    pub limit: u64,
+}
+
+impl fmt::Display for MemoryNeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [need, limit] = [self.need, self.limit].map(|bytes| bytes as f64 / 1e9);
+        write!(f, "needs about {need:.2} GB of memory, the limit is {limit:.2} GB")
+    }
+}
 
 /// Bytes of memory that this process may use: the machine's, or less where a control group says
 /// so. `None` where the operating system does not tell.

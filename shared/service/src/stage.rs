@@ -7,7 +7,7 @@ use cogwheel_engine::{
 };
 use tokio::sync::mpsc;
 
-use crate::{Failure, Responder};
+use crate::{Failure, MemoryNeed, Responder, machine_memory};
 
 /// Events of a running job that wait to be sent. Few, because an event may hold a whole chunk of
 /// frames; the job waits when its caller does not read.
@@ -25,6 +25,9 @@ pub struct StageArgs {
     /// Requests that may wait; one more is refused
     #[arg(long, env = "COGWHEEL_QUEUE_DEPTH", value_name = "N", default_value_t = 16)]
     pub queue_depth: usize,
+    /// Bytes of memory the stage may take; a request that needs more is refused. Default: the machine's
+    #[arg(long, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
+    pub memory_limit: Option<u64>,
     /// Load the model when a request comes and release it when none waits
     #[arg(long, env = "COGWHEEL_RELEASE_AFTER_USE")]
     pub release_after_use: bool,
@@ -113,6 +116,17 @@ impl ComputeArgs {
 }
 
 impl StageArgs {
+    /// Passes a request that needs so many bytes at its peak, the model included.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] of `field` when it is more than the limit.
+    pub fn check_memory(&self, field: &str, need: u64) -> Result<(), Failure> {
+        match self.memory_limit.or_else(machine_memory) {
+            Some(limit) if need > limit => Err(Failure::invalid(field, MemoryNeed { need, limit })),
+            _ => Ok(()),
+        }
+    }
+
     /// What the stage's worker is made with.
     pub fn worker_options(&self, name: &str) -> WorkerOptions {
         let policy =

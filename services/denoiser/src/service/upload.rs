@@ -1,13 +1,13 @@
 use cogwheel_api::TensorInbox;
 use cogwheel_api::denoiser::v1::{
-    DenoiseHeader, DenoiseRequest, Sampling, Scheduler, denoise_request::Part,
+    DenoiseHeader, DenoiseRequest, Sampling, Scheduler, VideoSize, denoise_request::Part,
 };
 use cogwheel_diffusion::geometry::LatentGeometry;
 use cogwheel_diffusion::guidance::Guidance;
 use cogwheel_diffusion::scheduler::{SchedulerConfig, SchedulerKind};
-use cogwheel_models::checkpoint::Checkpoint;
+use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_service::{Failure, Invalid, receive};
-use cogwheel_tensor::Tensor;
+use cogwheel_tensor::{DType, Tensor};
 use tonic::Streaming;
 
 use crate::sampling::SamplingRequest;
@@ -19,6 +19,7 @@ const INITIAL_LATENTS: &str = "initial_latents";
 /// What a caller sends up: a header, checked at once, and tensors of no more than it calls for.
 pub(super) struct Upload {
     sampling: Sampling,
+    size: VideoSize,
     scheduler: SchedulerKind,
     latents: LatentGeometry,
     prompt: Tensor,
@@ -61,7 +62,20 @@ impl Upload {
         };
         let negative_prompt = inbox.take(NEGATIVE_PROMPT);
         let initial_latents = inbox.take(INITIAL_LATENTS);
-        Ok(Self { sampling, scheduler, latents, prompt, negative_prompt, initial_latents })
+        let size = header.size.unwrap_or_default();
+        Ok(Self { sampling, size, scheduler, latents, prompt, negative_prompt, initial_latents })
+    }
+
+    /// Bytes that a step needs at its peak, the model included.
+    pub(super) fn memory(&self, checkpoint: &Checkpoint) -> u64 {
+        let guided = Guidance::new(self.sampling.guidance_scale, false) != Guidance::Off;
+        let workload = Workload {
+            batch: 1 + usize::from(guided),
+            num_frames: self.size.num_frames as usize,
+            height: self.size.height as usize,
+            width: self.size.width as usize,
+        };
+        checkpoint.memory_estimate(DType::F32, DType::F32, &workload).transformer.total()
     }
 
     /// The loop to run.
