@@ -1,1 +1,7 @@
-//! cogwheel-text-encoder
+//! Prompts to embeddings: the tokenizer and T5 behind their service.
+
+mod cache;
+mod encoder;
+
+pub use cache::EmbeddingCache;
+pub use encoder::{EncodeError, Encoded, TextEncoder, TextEncoderOptions, Truncation};

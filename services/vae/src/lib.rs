@@ -1,1 +1,5 @@
-//! cogwheel-vae
+//! Latents to frames: the VAE behind its service.
+
+mod decoder;
+
+pub use decoder::{DecodeError, Decoder};

@@ -1,0 +1,116 @@
+use cogwheel_graph::{Convolution, Dim, GraphBuilder, GraphError, Value};
+use cogwheel_tensor::{DType, Tensor, TensorError};
+
+use super::{decoder::DecoderBuilder, kernel::Kernel, resolution::Resolution};
+use crate::BuildError;
+
+/// Taps of every causal convolution along time.
+const TIME_TAPS: usize = 3;
+
+/// Frames that a causal convolution looks back on.
+pub(super) const CACHED_FRAMES: usize = TIME_TAPS - 1;
+
+/// The input with the indices of frames to repeat in front of a convolution's own.
+pub(super) const LEAD: &str = "lead";
+
+/// One output row and column from a 3x3 neighbourhood, zeros beyond the edge.
+pub(super) const SAME: Convolution<'static> =
+    Convolution { kernel: &[3, 3], strides: &[], pads: &[1, 1, 1, 1] };
+
+/// A convolution over one pixel.
+pub(super) const POINTWISE: Convolution<'static> =
+    Convolution { kernel: &[1, 1], strides: &[], pads: &[] };
+
+/// The last frames that a convolution has seen, carried from one chunk to the next: fp32
+/// [2, channels, height * scale, width * scale] for latents of [.., height, width].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConvCache {
+    /// Name of the graph's input.
+    pub input: String,
+    /// Name of the output to give to that input at the next chunk.
+    pub output: String,
+    /// Channels of what the convolution takes.
+    pub channels: usize,
+    /// Rows and columns to one of the latents.
+    pub scale: usize,
+}
+
+impl ConvCache {
+    fn new(convolution: &str, channels: usize, scale: usize) -> Self {
+        let (input, output) = (format!("{convolution}.cache"), format!("{convolution}.next_cache"));
+        Self { input, output, channels, scale }
+    }
+
+    /// What the first chunk is given for latents of this height and width: no frames.
+    ///
+    /// # Errors
+    /// [`TensorError::Overflow`] for sizes that no tensor can have.
+    pub fn empty(&self, height: usize, width: usize) -> Result<Tensor, TensorError> {
+        let overflow = || TensorError::Overflow { dtype: DType::F32, shape: vec![height, width] };
+        let scaled = |side: usize| side.checked_mul(self.scale).ok_or_else(overflow);
+        Tensor::from_f32([0, self.channels, scaled(height)?, scaled(width)?], Vec::new())
+    }
+
+    fn declare_input(&self, g: &mut GraphBuilder) -> Result<Value, GraphError> {
+        g.input(&self.input, DType::F32, &self.dims(Dim::Free("cached_frames")))
+    }
+
+    pub(super) fn declare_output(
+        &self,
+        g: &mut GraphBuilder,
+        value: &Value,
+    ) -> Result<(), GraphError> {
+        g.output(&self.output, value, &self.dims(Dim::Fixed(CACHED_FRAMES)))
+    }
+
+    fn dims(&self, frames: Dim) -> [Dim; 4] {
+        let [height, width] = Resolution::dims(self.scale);
+        [frames, Dim::Fixed(self.channels), height, width]
+    }
+}
+
+impl DecoderBuilder<'_> {
+    /// A convolution over time and space that sees no later frame, as diffusers' `CogVideoXCausalConv3d`: in front of
+    /// its input stand the last frames it has seen, or its first frame repeated.
+    ///
+    /// `channels` is that of `x`. A sum over time taps rather than one product over their stacked channels: that would take three times the
+    /// memory of the largest activation, for 5% of the time.
+    pub(super) fn causal_conv(
+        &mut self,
+        x: &Value,
+        name: &str,
+        channels: usize,
+        at: &Resolution,
+    ) -> Result<Value, BuildError> {
+        let cache = ConvCache::new(name, channels, at.scale);
+        let kernel = Kernel::read(self.weights, &format!("{name}.conv.weight"))?;
+        let bias = self.weights.tensor_as(&format!("{name}.conv.bias"), DType::F32)?;
+        let lead = self.lead.clone();
+        let (result, seen) = self.graph.scoped(name, |g| -> Result<_, BuildError> {
+            let cached = cache.declare_input(g)?;
+            let repeated = g.gather(x, &lead, 0);
+            let padded = g.concat(&[&cached, &repeated, x], 0)?;
+            let seen = g.slice(&padded, 0, -(CACHED_FRAMES as i64), i64::MAX);
+            let bias = g.constant("bias", &bias);
+            let mut sum = None;
+            for tap in 0..TIME_TAPS {
+                let end = match TIME_TAPS - 1 - tap {
+                    0 => i64::MAX,
+                    later => -(later as i64),
+                };
+                let frames = g.slice(&padded, 0, tap as i64, end);
+                let weight = g.constant("weight", &kernel.time_tap(tap)?);
+                sum = Some(match sum {
+                    None => g.conv(&frames, &weight, Some(&bias), SAME)?,
+                    Some(sum) => {
+                        let product = g.conv(&frames, &weight, None, SAME)?;
+                        g.add(&sum, &product)?
+                    }
+                });
+            }
+            Ok((sum.expect("there is more than one time tap"), seen))
+        })?;
+        self.caches.push((cache, seen));
+        Ok(result)
+    }
+}

@@ -1,0 +1,61 @@
+"""Reference values for the VAE decoder: what diffusers makes of seeded latents.
+
+Writes tests/data/vae.safetensors. For each tiny checkpoint NAME, number of latent frames F and size HxW (of the
+latents), all fp32:
+  NAME.F.HxW.latents   [F, channels, H, W], from torch.randn, as a denoiser would give them
+  NAME.F.HxW.frames    a sample of the frames [4 (F - F % 2) + F % 2, 8 H, 8 W, 3] in 0..1 that
+                       `CogVideoXPipeline.decode_latents` and `VideoProcessor` make of them, flattened: every
+                       STRIDE-th value, so that the file stays small; STRIDE is prime, so all rows, columns and
+                       channels take part
+
+Deterministic. Made with diffusers 0.42.1, in fp32 on one thread.
+
+    python tools/reference/vae.py [--output tests/data/vae.safetensors]
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLCogVideoX
+from diffusers.video_processor import VideoProcessor
+from safetensors.torch import save_file
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINTS = ["sincos", "rope"]
+LATENT_FRAMES = [1, 2, 3, 4, 5, 13]
+SIZES = [(2, 3), (6, 4)]
+STRIDE = 31
+
+
+def decode(vae, latents):
+    """As `CogVideoXPipeline.decode_latents`; [1, F, C, H, W] to [1, 3, frames, height, width]."""
+    latents = latents.permute(0, 2, 1, 3, 4)
+    return vae.decode(1 / vae.config.scaling_factor * latents).sample
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=ROOT / "tests/data/vae.safetensors")
+    output = parser.parse_args().output
+    torch.set_num_threads(1)
+
+    processor = VideoProcessor(vae_scale_factor=8)
+    tensors = {}
+    for name in CHECKPOINTS:
+        vae = AutoencoderKLCogVideoX.from_pretrained(ROOT / "tests/data/checkpoints" / name / "vae").eval()
+        channels = vae.config.latent_channels
+        generator = torch.Generator().manual_seed(0)
+        for frames in LATENT_FRAMES:
+            for height, width in SIZES:
+                latents = torch.randn(1, frames, channels, height, width, generator=generator)
+                video = processor.postprocess_video(decode(vae, latents), output_type="np")
+                key = f"{name}.{frames}.{height}x{width}"
+                tensors[f"{key}.latents"] = latents[0].contiguous()
+                tensors[f"{key}.frames"] = torch.from_numpy(video).flatten()[::STRIDE].contiguous()
+    save_file(tensors, output)
+
+
+if __name__ == "__main__":
+    main()
