@@ -25,7 +25,12 @@ const PURE: usize = 5;
 
 fn metadata() -> Metadata {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    MetadataCommand::new().manifest_path(root).no_deps().other_options(["--offline".into()]).exec().unwrap()
+    MetadataCommand::new()
+        .manifest_path(root)
+        .no_deps()
+        .other_options(["--offline".into()])
+        .exec()
+        .unwrap()
 }
 
 fn dependencies(package: &Package) -> HashSet<&str> {
@@ -77,7 +82,9 @@ fn pure_rooms_know_no_network_and_no_runtime() {
 fn grpc_is_named_only_where_it_belongs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut strays = Vec::new();
-    for file in rust_files(&root.join("shared")).into_iter().chain(rust_files(&root.join("services"))) {
+    for file in
+        rust_files(&root.join("shared")).into_iter().chain(rust_files(&root.join("services")))
+    {
         let path = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
         let allowed = path.starts_with("shared/api/")
             || path.starts_with("shared/service/")

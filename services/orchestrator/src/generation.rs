@@ -6,7 +6,7 @@ use cogwheel_api::generation::v1::{
     generate_video_response::Event,
 };
 use cogwheel_api::tensor_parts;
-use cogwheel_api::textencoder::v1::PromptSummary;
+use cogwheel_api::textencoder::v1::Truncation;
 use cogwheel_service::{Failure, Responder};
 use cogwheel_tensor::Tensor;
 
@@ -78,7 +78,7 @@ impl Generation<'_> {
                 }
                 EncodeEvent::Summary(summary) => {
                     runtime_nanos = summary.runtime_nanos;
-                    self.tell_truncations(&summary.prompts).await?;
+                    self.tell_truncations(&summary.truncations).await?;
                 }
                 EncodeEvent::Embeddings(tensor) => embeddings = Some(tensor),
             }
@@ -183,17 +183,17 @@ impl Generation<'_> {
         Ok(Embeddings { prompt: row(rows - 1)?, negative_prompt })
     }
 
-    async fn tell_truncations(&self, prompts: &[PromptSummary]) -> Result<(), Failure> {
-        let names =
-            if prompts.len() == 2 { &["negative prompt", "prompt"][..] } else { &["prompt"] };
-        for (name, summary) in names.iter().zip(prompts) {
-            if summary.truncated_tokens > 0 {
-                let message = format!(
-                    "the {name} takes {} tokens, the model {}: the last {} were cut off",
-                    summary.token_count, self.plan.embedding_shape[0], summary.truncated_tokens
-                );
-                self.tell(0, Event::Notice(Notice { message })).await?;
-            }
+    async fn tell_truncations(&self, truncations: &[Truncation]) -> Result<(), Failure> {
+        for truncation in truncations {
+            let Truncation { prompt_index, token_count, token_limit, cut_tokens } = truncation;
+            // The negative prompt is sent first, where there is one.
+            let negative = self.plan.negative_prompt.is_some() && *prompt_index == 0;
+            let name = if negative { "negative prompt" } else { "prompt" };
+            let message = format!(
+                "the {name} takes {token_count} tokens, the model {token_limit}: \
+                 the last {cut_tokens} were cut off"
+            );
+            self.tell(0, Event::Notice(Notice { message })).await?;
         }
         Ok(())
     }

@@ -1,4 +1,7 @@
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use cogwheel_engine::{CancellationToken, EngineError, Runtime, Session, SessionOptions};
 use cogwheel_models::{
@@ -140,6 +143,11 @@ impl TextEncoder {
         }
         let shape = [prompts.len(), self.tokenizer.token_limit(), self.d_model];
         assemble(&known, prompts, shape)
+    }
+
+    /// Time spent inside ONNX Runtime by all runs so far.
+    pub fn time_inside(&self) -> Duration {
+        self.session.time_inside()
     }
 
     fn run(

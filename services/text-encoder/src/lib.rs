@@ -2,6 +2,8 @@
 
 mod cache;
 mod encoder;
+mod service;
 
 pub use cache::EmbeddingCache;
 pub use encoder::{EncodeError, Encoded, TextEncoder, TextEncoderOptions, Truncation};
+pub use service::{Settings, run};

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, ops::ControlFlow};
+use std::{borrow::Cow, ops::ControlFlow, time::Duration};
 
 use cogwheel_diffusion::{frames, geometry};
 use cogwheel_engine::{
@@ -7,9 +7,11 @@ use cogwheel_engine::{
 use cogwheel_models::{
     BuildError,
     checkpoint::{Checkpoint, CheckpointError},
+    config::VaeConfig,
     vae::{self, ConvCache},
 };
 use cogwheel_tensor::{DType, Tensor, TensorError};
+use cogwheel_weights::Weights;
 
 /// Latents to frames, chunk by chunk: memory is bounded by a chunk, not by the clip.
 #[derive(Debug)]
@@ -59,13 +61,25 @@ impl Decoder {
         runtime: &Runtime,
         options: &SessionOptions,
     ) -> Result<Self, DecodeError> {
-        let weights = checkpoint.weights_vae()?;
-        let decoder = vae::decoder(&checkpoint.vae, &weights)?;
+        Self::new(&checkpoint.vae, &checkpoint.weights_vae()?, runtime, options)
+    }
+
+    /// Makes the session from a config and its weights, of which only the decoder's are read.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn new(
+        config: &VaeConfig,
+        weights: &Weights,
+        runtime: &Runtime,
+        options: &SessionOptions,
+    ) -> Result<Self, DecodeError> {
+        let decoder = vae::decoder(config, weights)?;
         Ok(Self {
-            session: Session::new(runtime, &decoder.model, &weights, options)?,
+            session: Session::new(runtime, &decoder.model, weights, options)?,
             caches: decoder.caches,
-            latent_channels: checkpoint.vae.latent_channels,
-            scaling_factor: checkpoint.vae.scaling_factor,
+            latent_channels: config.latent_channels,
+            scaling_factor: config.scaling_factor,
         })
     }
 
@@ -103,6 +117,11 @@ impl Decoder {
             first_frame += frame_count;
         }
         Ok(())
+    }
+
+    /// Time spent inside ONNX Runtime by all runs so far.
+    pub fn time_inside(&self) -> Duration {
+        self.session.time_inside()
     }
 
     /// Runs the graph on one chunk; gives its frames and the caches for the next one.

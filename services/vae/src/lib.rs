@@ -1,5 +1,7 @@
 //! Latents to frames: the VAE behind its service.
 
 mod decoder;
+mod service;
 
 pub use decoder::{DecodeError, Decoder};
+pub use service::{Settings, run};

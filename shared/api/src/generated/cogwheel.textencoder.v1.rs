@@ -21,7 +21,7 @@ pub mod encode_response {
         /// How many requests are served before this one.
         #[prost(uint32, tag = "1")]
         QueuePosition(u32),
-        /// What became of each prompt.
+        /// What became of the prompts.
         #[prost(message, tag = "2")]
         Summary(super::EncodeSummary),
         /// The embeddings.
@@ -32,25 +32,28 @@ pub mod encode_response {
 /// What became of the prompts.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EncodeSummary {
-    /// One for each prompt of the request, in its order.
+    /// The prompts that were longer than the model takes.
     #[prost(message, repeated, tag = "1")]
-    pub prompts: ::prost::alloc::vec::Vec<PromptSummary>,
-    /// Nanoseconds spent inside the model's runtime.
+    pub truncations: ::prost::alloc::vec::Vec<Truncation>,
+    /// Nanoseconds spent inside the model's runtime; 0 when all came from the cache.
     #[prost(uint64, tag = "2")]
     pub runtime_nanos: u64,
 }
-/// What became of one prompt.
+/// A prompt that was cut.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PromptSummary {
-    /// Tokens that the prompt takes, the end mark included, before truncation.
+pub struct Truncation {
+    /// Which prompt of the request, from 0.
     #[prost(uint32, tag = "1")]
-    pub token_count: u32,
-    /// Tokens that were cut off because the model takes no more.
+    pub prompt_index: u32,
+    /// Tokens of the whole prompt, the end mark included.
     #[prost(uint32, tag = "2")]
-    pub truncated_tokens: u32,
-    /// Whether the embedding came from the cache.
-    #[prost(bool, tag = "3")]
-    pub cached: bool,
+    pub token_count: u32,
+    /// Tokens that the model takes, the end mark included.
+    #[prost(uint32, tag = "3")]
+    pub token_limit: u32,
+    /// Tokens that were left out.
+    #[prost(uint32, tag = "4")]
+    pub cut_tokens: u32,
 }
 /// Generated client implementations.
 pub mod text_encoder_service_client {

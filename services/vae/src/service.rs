@@ -1,0 +1,179 @@
+//! The gRPC side of the vae.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use clap::Args;
+use cogwheel_api::vae::v1::vae_service_server::{VaeService, VaeServiceServer};
+use cogwheel_api::vae::v1::{DecodeRequest, DecodeResponse, DecodeSummary, decode_response::Event};
+use cogwheel_api::{TensorInbox, tensor_parts};
+use cogwheel_engine::{EngineError, Runtime, Worker};
+use cogwheel_models::checkpoint::{Checkpoint, Workload};
+use cogwheel_service::{
+    Failure, Fatal, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs,
+    deadline_of, receive, respond, run_on,
+};
+use cogwheel_tensor::{DType, Tensor};
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::decoder::{DecodeError, Decoder};
+
+/// Settings of the vae.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    #[command(flatten)]
+    /// What every stage has.
+    pub stage: StageArgs,
+    /// Bytes of the latents of one request
+    #[arg(long, env = "COGWHEEL_MAX_LATENT_BYTES", value_name = "BYTES", default_value_t = 256 << 20)]
+    pub max_latent_bytes: usize,
+}
+
+/// Serves the vae until `shutdown` begins, then drains.
+///
+/// # Errors
+/// When the checkpoint is missing or unfit, or the transport fails.
+pub async fn run(
+    settings: Settings,
+    listener: Listener,
+    limits: Limits,
+    shutdown: &Shutdown,
+) -> Result<(), Fatal> {
+    let stage = &settings.stage;
+    stage.compute.check()?;
+    let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?;
+    let runtime = Runtime::load().map_err(Fatal::failed)?;
+    let options = stage.compute.session_options();
+    let load = {
+        let checkpoint = checkpoint.clone();
+        move || Decoder::load(&checkpoint, &runtime, &options)
+    };
+    let worker = Worker::spawn(stage.worker_options("vae"), load).map_err(Fatal::failed)?;
+    let readiness = worker.ready();
+    let service = Vae {
+        worker: Arc::new(worker),
+        checkpoint: Arc::new(checkpoint),
+        settings,
+        shutdown: shutdown.clone(),
+    };
+    let routes = Routes::new(VaeServiceServer::new(service));
+    let name = "cogwheel.vae.v1.VaeService";
+    Server::new("vae", name, routes, readiness).serve(listener, limits, shutdown).await
+}
+
+struct Vae {
+    worker: Arc<Worker<Decoder>>,
+    checkpoint: Arc<Checkpoint>,
+    settings: Settings,
+    shutdown: Shutdown,
+}
+
+#[tonic::async_trait]
+impl VaeService for Vae {
+    type DecodeStream = Responses<DecodeResponse>;
+
+    async fn decode(
+        &self,
+        request: Request<Streaming<DecodeRequest>>,
+    ) -> Result<Response<Self::DecodeStream>, Status> {
+        self.shutdown.admit()?;
+        let deadline = deadline_of(request.metadata());
+        let mut messages = request.into_inner();
+        let latents = receive_latents(&mut messages, self.settings.max_latent_bytes).await?;
+        self.check(&latents)?;
+        let worker = Arc::clone(&self.worker);
+        Ok(respond(&self.shutdown, deadline, |responder| async move {
+            // The request's half of the stream lives as long as the work, so that a caller that
+            // resets it is noticed.
+            let _messages = messages;
+            decode(&worker, latents, &responder).await
+        }))
+    }
+}
+
+impl Vae {
+    /// Refuses latents of another model, and those whose frames would not fit the memory.
+    fn check(&self, latents: &Tensor) -> Result<(), Failure> {
+        let channels = self.checkpoint.vae.latent_channels;
+        let &[frames, found, height, width] = latents.shape() else {
+            let message = format!("expected four dimensions, found {:?}", latents.shape());
+            return Err(Failure::invalid("latents", message));
+        };
+        if found != channels || latents.is_empty() || latents.dtype() != DType::F32 {
+            let message = format!(
+                "expected F32 [frames, {channels}, height, width], found {} {:?}",
+                latents.dtype(),
+                latents.shape()
+            );
+            return Err(Failure::invalid("latents", message));
+        }
+        let pixels = self.checkpoint.vae.spatial_compression_ratio();
+        let workload = Workload {
+            batch: 1,
+            num_frames: frames.saturating_mul(self.checkpoint.vae.temporal_compression_ratio),
+            height: height.saturating_mul(pixels),
+            width: width.saturating_mul(pixels),
+        };
+        let need = self.checkpoint.memory_estimate(DType::F32, DType::F32, &workload).vae_decoder;
+        self.settings.stage.check_memory("latents", need.total())
+    }
+}
+
+/// Receives the one tensor of a request, up to the caller's half-close.
+async fn receive_latents(
+    messages: &mut Streaming<DecodeRequest>,
+    limit: usize,
+) -> Result<Tensor, Failure> {
+    let invalid = |error| Failure::invalid("latents", error);
+    let mut inbox = TensorInbox::new(&["latents"], limit);
+    while let Some(message) = receive(messages).await? {
+        inbox.push(message.latents.unwrap_or_default()).map_err(invalid)?;
+    }
+    inbox.finish().map_err(invalid)?;
+    inbox
+        .take("latents")
+        .ok_or_else(|| Failure::invalid("latents", "expected a tensor, found none"))
+}
+
+/// Decodes on the model's thread and sends each chunk's frames as they come.
+async fn decode(
+    worker: &Worker<Decoder>,
+    latents: Tensor,
+    responder: &Responder<DecodeResponse>,
+) -> Result<(), Failure> {
+    let queued = |position| response(Event::QueuePosition(position));
+    let summary = run_on(worker, "the vae", responder, queued, move |decoder, context, events| {
+        let before = decoder.time_inside();
+        let mut num_frames = 0;
+        let on_frames = |_, frames: Tensor| {
+            num_frames += frames.shape().first().copied().unwrap_or_default();
+            let all_sent = tensor_parts("frames", &frames)
+                .all(|part| events.send(response(Event::Frames(part))));
+            if all_sent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        decoder.decode(&latents, on_frames, &context.cancellation)?;
+        let inside = decoder.time_inside() - before;
+        Ok::<_, DecodeError>(DecodeSummary {
+            num_frames: u32::try_from(num_frames).unwrap_or(u32::MAX),
+            runtime_nanos: u64::try_from(inside.as_nanos()).unwrap_or(u64::MAX),
+        })
+    });
+    let summary = summary.await?;
+    responder.send(response(Event::Summary(summary))).await
+}
+
+fn response(event: Event) -> DecodeResponse {
+    DecodeResponse { event: Some(event) }
+}
+
+impl From<DecodeError> for Failure {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Engine(EngineError::Cancelled) => Self::Cancelled,
+            DecodeError::Latents { .. } => Self::invalid("latents", error),
+            DecodeError::Checkpoint(_) | DecodeError::Build(_) => Self::Unfit(error.to_string()),
+            DecodeError::Engine(_) | DecodeError::Tensor(_) => Self::Internal(error.to_string()),
+        }
+    }
+}

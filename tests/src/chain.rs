@@ -1,0 +1,111 @@
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, Command};
+use cogwheel_api::generation::v1::generation_service_client::GenerationServiceClient;
+use cogwheel_service::{Address, Connector, Limits, Shutdown, connect, memory_listener};
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+
+/// The four services in this process, over in-memory connections, with default settings.
+#[derive(Debug)]
+pub struct Chain {
+    orchestrator: Connector,
+    stages: [Connector; 3],
+    shutdown: Shutdown,
+    stage_shutdowns: Vec<Shutdown>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+const LIMITS: Limits = Limits { max_streams: 128, grace: Duration::from_secs(30) };
+
+impl Chain {
+    /// Starts the services on a checkpoint.
+    pub fn start(model: &Path) -> Self {
+        Self::start_with(model, &[])
+    }
+
+    /// Starts the services; `orchestrator` are further flags of the orchestrator.
+    pub fn start_with(model: &Path, orchestrator: &[&str]) -> Self {
+        let model = model.to_str().unwrap().to_owned();
+        let stage = ["--model", &model, "--threads", "1", "--execution-provider", "cpu"];
+        let mut tasks = Vec::new();
+        let mut stage_shutdowns = Vec::new();
+        macro_rules! start {
+            ($service:ident) => {{
+                let settings: $service::Settings = parse(&stage);
+                let (connector, listener) = memory_listener();
+                let shutdown = Shutdown::new();
+                stage_shutdowns.push(shutdown.clone());
+                tasks.push(tokio::spawn(async move {
+                    $service::run(settings, listener, LIMITS, &shutdown).await.unwrap();
+                }));
+                connector
+            }};
+        }
+        let stages =
+            [start!(cogwheel_text_encoder), start!(cogwheel_denoiser), start!(cogwheel_vae)];
+
+        let mut flags = vec!["--model", &model];
+        // The addresses are replaced below: in-memory ones have no text.
+        for name in ["--text-encoder", "--denoiser", "--vae"] {
+            flags.extend([name, "http://replaced:1"]);
+        }
+        flags.extend(orchestrator);
+        let mut settings: cogwheel_orchestrator::Settings = parse(&flags);
+        settings.text_encoder = Address::Memory(stages[0].clone());
+        settings.denoiser = Address::Memory(stages[1].clone());
+        settings.vae = Address::Memory(stages[2].clone());
+        let (connector, listener) = memory_listener();
+        let shutdown = Shutdown::new();
+        tasks.push(tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move {
+                let running = cogwheel_orchestrator::run(settings, listener, LIMITS, &shutdown);
+                running.await.unwrap();
+            }
+        }));
+        Self { orchestrator: connector, stages, shutdown, stage_shutdowns, tasks }
+    }
+
+    /// A client of the public API, on a connection of its own.
+    pub fn client(&self) -> GenerationServiceClient<Channel> {
+        let client = GenerationServiceClient::new(self.channel());
+        client.max_decoding_message_size(64 << 20)
+    }
+
+    /// A channel to the orchestrator.
+    pub fn channel(&self) -> Channel {
+        connect(&Address::Memory(self.orchestrator.clone()))
+    }
+
+    /// Channels to text encoder, denoiser and vae.
+    pub fn stage_channels(&self) -> [Channel; 3] {
+        self.stages.each_ref().map(|stage| connect(&Address::Memory(stage.clone())))
+    }
+
+    /// The orchestrator's own shutdown.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// Drains the orchestrator, then the stages, and waits for all of them.
+    pub async fn stop(self) {
+        self.shutdown.begin();
+        let [.., orchestrator] = &self.tasks[..] else { return };
+        while !orchestrator.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        for shutdown in &self.stage_shutdowns {
+            shutdown.begin();
+        }
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+    }
+}
+
+fn parse<A: Args>(flags: &[&str]) -> A {
+    let command = A::augment_args(Command::new("test").no_binary_name(true));
+    A::from_arg_matches(&command.get_matches_from(flags)).unwrap()
+}

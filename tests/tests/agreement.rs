@@ -1,0 +1,61 @@
+//! Whole pipelines, from prompt to frames through the four services, end where diffusers' do.
+
+use cogwheel_tests::{Case, Chain, collect, psnr, relative_error};
+
+/// The promise to users; a correct build is near 1e-6.
+const LATENTS: f64 = 1e-4;
+/// fp32 rounding over a whole pipeline: these models amplify a disturbance of 1e-6 to 1.5e-6 only.
+const LATENTS_EXPECTED: f64 = 1e-5;
+/// The promise to users, in dB.
+const FRAMES: f64 = 60.0;
+
+async fn check(name: &str) {
+    let case = Case::read(name);
+    let chain = Chain::start(&case.model);
+    let stream = chain.client().generate_video(case.request).await.unwrap().into_inner();
+    let video = collect(stream).await.unwrap();
+    chain.stop().await;
+
+    let [latents] = &video.latents[..] else { panic!("expected one video's latents") };
+    assert_eq!(latents.shape(), case.latents.shape());
+    let error = relative_error(&latents.as_f32().unwrap(), &case.latents.as_f32().unwrap());
+    let decibels = psnr(&video.frames, &case.frames.as_f32().unwrap());
+    println!("{name}: latents {error:.1e}, frames {decibels:.1} dB");
+    assert!(error <= LATENTS.min(LATENTS_EXPECTED), "{name}: latents differ by {error:.1e}");
+    assert!(decibels >= FRAMES, "{name}: frames at {decibels:.1} dB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddim_as_2b_runs_it() {
+    check("ddim").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddim_at_another_size_and_length_and_steps_that_do_not_divide_1000() {
+    check("ddim-larger").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ddim_without_guidance() {
+    check("ddim-guidance-1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpm_with_dynamic_guidance_as_5b_runs_it() {
+    check("dpm").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpm_at_another_size_and_length_with_a_seed_of_more_than_32_bits() {
+    check("dpm-larger").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpm_without_guidance() {
+    check("dpm-guidance-1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_checkpoint_in_half_precision_run_in_single() {
+    check("demo").await;
+}
