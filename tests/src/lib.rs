@@ -4,12 +4,14 @@
 
 mod chain;
 mod compare;
+mod journal;
 mod processes;
 mod reference;
 mod video;
 
 pub use chain::Chain;
 pub use compare::{psnr, relative_error};
+pub use journal::{Entry, Journal};
 pub use processes::{Process, ServiceProcess, Stages, binary};
 pub use reference::{Case, data, repository};
 pub use video::{Video, collect};

@@ -54,17 +54,22 @@ pub async fn run(
             Ok(Transformer::load(&runtime, &checkpoint.transformer, &weights, &options)?)
         }
     };
-    let worker = Worker::spawn(stage.worker_options("denoiser"), load).map_err(Fatal::failed)?;
+    let worker =
+        Arc::new(Worker::spawn(stage.worker_options("denoiser"), load).map_err(Fatal::failed)?);
     let readiness = worker.ready();
     let service = Denoiser {
-        worker: Arc::new(worker),
+        worker: Arc::clone(&worker),
         checkpoint: Arc::new(checkpoint),
         stage,
         shutdown: shutdown.clone(),
     };
     let routes = Routes::new(DenoiserServiceServer::new(service));
     let name = "cogwheel.denoiser.v1.DenoiserService";
-    Server::new("denoiser", name, routes, readiness).serve(listener, limits, shutdown).await
+    let server = Server::new("denoiser", name, routes, readiness);
+    let result = server.serve(listener, limits, shutdown).await;
+    // A process must not end while the runtime computes.
+    worker.shutdown().await;
+    result
 }
 
 struct Denoiser {

@@ -62,14 +62,18 @@ pub async fn run(
         let options = options.clone();
         move || TextEncoder::load(&checkpoint, &runtime, &options)
     };
-    let worker =
-        Worker::spawn(stage.worker_options("text-encoder"), load).map_err(Fatal::failed)?;
+    let worker = Worker::spawn(stage.worker_options("text-encoder"), load);
+    let worker = Arc::new(worker.map_err(Fatal::failed)?);
     let readiness = worker.ready();
     let service =
-        Prompts { worker: Arc::new(worker), options, settings, shutdown: shutdown.clone() };
+        Prompts { worker: Arc::clone(&worker), options, settings, shutdown: shutdown.clone() };
     let routes = Routes::new(TextEncoderServiceServer::new(service));
     let name = "cogwheel.textencoder.v1.TextEncoderService";
-    Server::new("text encoder", name, routes, readiness).serve(listener, limits, shutdown).await
+    let server = Server::new("text encoder", name, routes, readiness);
+    let result = server.serve(listener, limits, shutdown).await;
+    // A process must not end while the runtime computes.
+    worker.shutdown().await;
+    result
 }
 
 struct Prompts {

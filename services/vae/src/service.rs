@@ -49,17 +49,21 @@ pub async fn run(
         let checkpoint = checkpoint.clone();
         move || Decoder::load(&checkpoint, &runtime, &options)
     };
-    let worker = Worker::spawn(stage.worker_options("vae"), load).map_err(Fatal::failed)?;
+    let worker = Arc::new(Worker::spawn(stage.worker_options("vae"), load).map_err(Fatal::failed)?);
     let readiness = worker.ready();
     let service = Vae {
-        worker: Arc::new(worker),
+        worker: Arc::clone(&worker),
         checkpoint: Arc::new(checkpoint),
         settings,
         shutdown: shutdown.clone(),
     };
     let routes = Routes::new(VaeServiceServer::new(service));
     let name = "cogwheel.vae.v1.VaeService";
-    Server::new("vae", name, routes, readiness).serve(listener, limits, shutdown).await
+    let server = Server::new("vae", name, routes, readiness);
+    let result = server.serve(listener, limits, shutdown).await;
+    // A process must not end while the runtime computes.
+    worker.shutdown().await;
+    result
 }
 
 struct Vae {
