@@ -1,0 +1,142 @@
+//! What may stand on the command line.
+
+mod generate;
+mod memory_size;
+mod refusals;
+mod serve;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::StyledStr;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use cogwheel_service::Fatal;
+
+pub use generate::{GenerateArgs, SchedulerName, Switch, Tiling};
+pub use memory_size::{MemorySize, MemorySizeError};
+pub use serve::ServeArgs;
+
+/// What `generate` logs: its own output should not drown in the log lines of the services within it,
+/// and a request of theirs that fails is told in its own words.
+const QUIET: &str = "warn,cogwheel_service=off";
+
+/// Serves CogVideoX models: a prompt in, a video out.
+#[derive(Debug, Parser)]
+#[command(name = "cogwheel", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make videos from a prompt
+    Generate(Box<GenerateArgs>),
+    /// Serve a model: the four services in one process
+    Serve(Box<ServeArgs>),
+    /// Tell what checkpoints hold
+    Models(ModelsArgs),
+    /// Manage LoRA adapters (not in this build yet)
+    Adapters(AdaptersArgs),
+}
+
+/// Settings of `cogwheel models`.
+#[derive(Args, Clone, Debug)]
+pub struct ModelsArgs {
+    #[command(subcommand)]
+    /// What is to be done.
+    pub action: ModelsAction,
+}
+
+/// What `cogwheel models` does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ModelsAction {
+    /// Tell family, sizes, parameter counts, defaults and memory needed
+    Show {
+        /// Checkpoint folder in diffusers layout
+        #[arg(value_name = "DIR")]
+        model: PathBuf,
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Whatever follows `cogwheel adapters`.
+#[derive(Args, Clone, Debug)]
+pub struct AdaptersArgs {
+    /// list, add, show or remove
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ACTION")]
+    pub action: Vec<OsString>,
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Help or the version.
+    Text(Box<StyledStr>),
+    /// Something to do.
+    Command(Command),
+}
+
+/// Reads a command line, program name first.
+///
+/// # Errors
+/// Bad usage, or an option that this build cannot honour yet: one line that names it.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, Fatal> {
+    let quiet = |command: clap::Command| command.mut_arg("log", |log| log.default_value(QUIET));
+    let command = Cli::command().mut_subcommand("generate", quiet);
+    let matches = match command.try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return text_or_error(&error),
+    };
+    let Cli { command } = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return text_or_error(&error),
+    };
+    match &command {
+        Command::Generate(args) => {
+            refusals::generate(args)?;
+            if let Some(matches) = matches.subcommand_matches("generate") {
+                refusals::with_endpoint(args, &|option| is_on_command_line(matches, option))?;
+            }
+        }
+        Command::Serve(args) => refusals::serve(args)?,
+        Command::Models(_) | Command::Adapters(_) => {}
+    }
+    Ok(Invocation::Command(command))
+}
+
+/// Settings that come from the environment are the machine's; only the command line is the user's.
+fn is_on_command_line(matches: &ArgMatches, option: &str) -> bool {
+    matches.value_source(option) == Some(ValueSource::CommandLine)
+}
+
+fn text_or_error(error: &clap::Error) -> Result<Invocation, Fatal> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            Ok(Invocation::Text(Box::new(error.render())))
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Fatal::usage(
+            "expected a command: generate, serve, models or adapters; see cogwheel --help",
+        )),
+        _ => Err(Fatal::usage(one_line(&error.to_string()))),
+    }
+}
+
+/// clap's message without its label, usage and pointer to the help, on one line.
+fn one_line(message: &str) -> String {
+    let told = message.split("\n\n").filter(|paragraph| {
+        let paragraph = paragraph.trim_start();
+        !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information")
+    });
+    let lines: Vec<String> = told
+        .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let line = lines.join("; ");
+    line.strip_prefix("error: ").map_or(line.clone(), str::to_owned)
+}

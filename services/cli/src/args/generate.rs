@@ -1,0 +1,132 @@
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, ValueEnum};
+use cogwheel_service::{Address, ComputeArgs, LogArgs};
+
+use super::MemorySize;
+
+/// Most videos of one command: each has files of its own, all of which are checked beforehand.
+const MAX_VIDEOS: i64 = 1000;
+
+/// Settings of `cogwheel generate`. What is left open is the model's default.
+#[derive(Args, Clone, Debug)]
+#[command(group(ArgGroup::new("source").required(true).args(["model", "endpoint"])))]
+pub struct GenerateArgs {
+    /// Checkpoint folder in diffusers layout; the model runs in this process
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Server that has the model, e.g. http://127.0.0.1:50051
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<Address>,
+    /// What the video shows
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: String,
+    /// Where it goes: .mp4, .gif, .safetensors, or a folder for PNG pictures
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// What the video does not show
+    #[arg(long, value_name = "TEXT")]
+    pub negative_prompt: Option<String>,
+    /// Picture the video starts from (not in this build yet)
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// Video to start from (not in this build yet)
+    #[arg(long, value_name = "FILE|FOLDER")]
+    pub video: Option<PathBuf>,
+    /// How far to depart from --video (not in this build yet)
+    #[arg(long, value_name = "STRENGTH", allow_negative_numbers = true)]
+    pub strength: Option<f64>,
+    /// Pixels, a multiple of 16
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub width: Option<u32>,
+    /// Pixels, a multiple of 16
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub height: Option<u32>,
+    /// Frames, 8n+1
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub num_frames: Option<u32>,
+    /// Frames per second of the file
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub fps: Option<u32>,
+    /// Steps of the sampling loop [default: 50]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub num_inference_steps: Option<u32>,
+    /// Classifier-free guidance; at 1 or less it is off [default: 6.0]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    pub guidance_scale: Option<f64>,
+    /// How latents move from one timestep to the next
+    #[arg(long, value_enum, value_name = "ddim|dpm", hide_possible_values = true)]
+    pub scheduler: Option<SchedulerName>,
+    /// Whether guidance varies with the timestep [default: on with dpm]
+    #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true)]
+    pub dynamic_cfg: Option<Switch>,
+    /// Seed of the first video; the following ones count up from it
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub seed: Option<u64>,
+    /// Number of videos; given, they are called NAME-0.EXT and so on
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..=MAX_VIDEOS))]
+    pub num_videos: Option<u32>,
+    /// Load and use an adapter (not in this build yet)
+    #[arg(long, value_name = "PATH[,weight-name=FILE][,name=NAME][,scale=S][,alpha=A]")]
+    pub lora: Vec<String>,
+    /// Use a registered adapter (not in this build yet)
+    #[arg(long, value_name = "NAME[=SCALE]")]
+    pub adapter: Vec<String>,
+    #[command(flatten)]
+    /// How the model is computed, with --model.
+    pub compute: ComputeArgs,
+    /// Decode in tiles; this build decodes whole frames only
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        value_name = "on|off|auto",
+        hide_possible_values = true
+    )]
+    pub vae_tiling: Tiling,
+    /// Memory to stay within, e.g. 8GiB, with --model [default: the machine's]
+    #[arg(long, value_name = "BYTES")]
+    pub memory_limit: Option<MemorySize>,
+    /// Tensor `latents` [frames, channels, height, width], fp32: used instead of drawn noise
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub initial_latents: Option<PathBuf>,
+    /// Where the latents go that the last step gave
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub output_latents: Option<PathBuf>,
+    /// Tell where the time went
+    #[arg(long)]
+    pub verbose: bool,
+    #[command(flatten)]
+    /// Logs.
+    pub logs: LogArgs,
+}
+
+/// Schedulers by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchedulerName {
+    /// CogVideoXDDIMScheduler.
+    Ddim,
+    /// CogVideoXDPMScheduler.
+    Dpm,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// Whether frames are decoded in tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tiling {
+    /// Always.
+    On,
+    /// Never.
+    Off,
+    /// When whole frames would pass the memory limit.
+    Auto,
+}

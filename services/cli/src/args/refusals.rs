@@ -1,0 +1,82 @@
+//! What parses but is refused: an option that cannot be honoured is never ignored.
+
+use cogwheel_service::{ComputeArgs, ExecutionProvider, Fatal, Precision};
+
+use super::{AdaptersArgs, GenerateArgs, ServeArgs, Tiling};
+
+/// Refuses what this build of `generate` cannot honour yet.
+pub(super) fn generate(args: &GenerateArgs) -> Result<(), Fatal> {
+    refuse(&[
+        (args.image.is_some(), "--image"),
+        (args.video.is_some(), "--video"),
+        (args.strength.is_some(), "--strength"),
+        (!args.lora.is_empty(), "--lora"),
+        (!args.adapter.is_empty(), "--adapter"),
+        (args.vae_tiling == Tiling::On, "--vae-tiling on"),
+    ])?;
+    precision(&args.compute)
+}
+
+/// Refuses what this build of `serve` cannot honour yet.
+pub(super) fn serve(args: &ServeArgs) -> Result<(), Fatal> {
+    refuse(&[
+        (args.data_dir.is_some(), "--data-dir"),
+        (!args.adapter_dir.is_empty(), "--adapter-dir"),
+        (args.vae_tiling == Tiling::On, "--vae-tiling on"),
+    ])?;
+    precision(&args.compute)
+}
+
+/// Refuses what only the server could decide. `auto` leaves it to the server, and no server of this
+/// API decodes in tiles, so those pass.
+pub(super) fn with_endpoint(
+    args: &GenerateArgs,
+    is_given: &dyn Fn(&str) -> bool,
+) -> Result<(), Fatal> {
+    if args.endpoint.is_none() {
+        return Ok(());
+    }
+    let compute = &args.compute;
+    let settings = [
+        (compute.precision != Precision::Auto, "precision", "--precision"),
+        (
+            compute.execution_provider != ExecutionProvider::Auto,
+            "execution_provider",
+            "--execution-provider",
+        ),
+        (compute.threads.is_some(), "threads", "--threads"),
+        (args.memory_limit.is_some(), "memory_limit", "--memory-limit"),
+    ];
+    let mut given = settings.iter().filter(|(set, id, _)| *set && is_given(id));
+    match given.next() {
+        None => Ok(()),
+        Some((_, _, option)) => Err(Fatal::usage(format!(
+            "{option}: expected with --model only, found with --endpoint, whose server has its own"
+        ))),
+    }
+}
+
+impl AdaptersArgs {
+    /// Says that there are no adapters yet.
+    pub fn refuse(&self) -> Fatal {
+        Fatal::usage("adapters: this build cannot manage adapters yet")
+    }
+}
+
+/// One line that names every option that was given.
+fn refuse(options: &[(bool, &str)]) -> Result<(), Fatal> {
+    let given: Vec<_> = options.iter().filter(|(given, _)| *given).map(|(_, name)| *name).collect();
+    if given.is_empty() {
+        return Ok(());
+    }
+    Err(Fatal::usage(format!("{}: this build cannot honour this yet", given.join(", "))))
+}
+
+fn precision(compute: &ComputeArgs) -> Result<(), Fatal> {
+    match compute.precision {
+        Precision::Auto | Precision::Fp32 => Ok(()),
+        other => Err(Fatal::usage(format!(
+            "--precision {other}: this build cannot honour this yet, only auto and fp32"
+        ))),
+    }
+}

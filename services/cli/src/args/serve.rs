@@ -1,0 +1,44 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use cogwheel_service::{ComputeArgs, LogArgs, ServerArgs};
+
+use super::{MemorySize, Tiling};
+
+/// Settings of `cogwheel serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Checkpoint folder in diffusers layout
+    #[arg(long, env = "COGWHEEL_MODEL", value_name = "DIR")]
+    pub model: PathBuf,
+    #[command(flatten)]
+    /// Where it listens and what bounds it.
+    pub server: ServerArgs,
+    /// Folder of durable state (not in this build yet)
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Folder of adapters to register (not in this build yet)
+    #[arg(long, value_name = "DIR")]
+    pub adapter_dir: Vec<PathBuf>,
+    #[command(flatten)]
+    /// How the model is computed.
+    pub compute: ComputeArgs,
+    /// Decode in tiles; this build decodes whole frames only
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        value_name = "on|off|auto",
+        hide_possible_values = true
+    )]
+    pub vae_tiling: Tiling,
+    /// Memory to stay within, e.g. 8GiB [default: the machine's]
+    #[arg(long, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
+    pub memory_limit: Option<MemorySize>,
+    /// Requests that may wait at one stage; one more is refused
+    #[arg(long, env = "COGWHEEL_QUEUE_DEPTH", value_name = "N", default_value_t = 16)]
+    pub queue_depth: usize,
+    #[command(flatten)]
+    /// Logs.
+    pub logs: LogArgs,
+}

@@ -1,0 +1,210 @@
+//! The four services in one process, over in-memory connections: the same code path as four
+//! processes, no shortcuts.
+
+use std::path::Path;
+use std::time::Duration;
+
+use cogwheel_models::checkpoint::{Checkpoint, Workload};
+use cogwheel_orchestrator::{RequestLimits, Residency};
+use cogwheel_service::{
+    Address, ComputeArgs, Exit, Fatal, Limits, Listener, Shutdown, StageArgs, machine_memory,
+    memory_listener,
+};
+use cogwheel_tensor::DType;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+
+/// Embeddings that are kept for prompts that come again, above all the usual negative one: about
+/// thirty of the published models' (226 x 4096 fp32).
+const EMBEDDINGS_CACHE_BYTES: usize = 128 << 20;
+/// The orchestrator sends a prompt and a negative prompt.
+const MAX_PROMPTS: usize = 2;
+/// Latents of one video: 256 MiB are those of 3,000 frames at the published models' size.
+const MAX_LATENT_BYTES: usize = 256 << 20;
+/// What runs when a generation of this process ends has no caller any more: it stops by itself
+/// within an operator, and is cut after this.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long a process that is done waits for its services to end.
+const END: Duration = Duration::from_secs(10);
+
+/// Settings of the four services.
+#[derive(Clone, Debug)]
+pub struct ChainSettings {
+    /// A checkpoint that this build serves.
+    pub checkpoint: Checkpoint,
+    /// How it is computed.
+    pub compute: ComputeArgs,
+    /// Bytes; the machine's where it is not stated.
+    pub memory_limit: Option<u64>,
+    /// The stages' queues.
+    pub queue: StageQueue,
+    /// Frames, height and width of the videos, where they are known and not the model's default.
+    pub size: [Option<u32>; 3],
+}
+
+/// A stage's queue.
+#[derive(Clone, Copy, Debug)]
+pub struct StageQueue {
+    /// Requests that may wait.
+    pub depth: usize,
+}
+
+/// The running services.
+#[derive(Debug)]
+pub struct Chain {
+    orchestrator: JoinHandle<Result<(), Fatal>>,
+    stages: JoinSet<Result<(), Fatal>>,
+    /// Ends the orchestrator.
+    shutdown: Shutdown,
+    /// Ends the stages: only when the orchestrator, which needs them, has drained.
+    stages_shutdown: Shutdown,
+}
+
+impl Chain {
+    /// Starts the stages, and the orchestrator on `listener` until `shutdown` begins.
+    pub fn start(
+        settings: ChainSettings,
+        listener: Listener,
+        limits: Limits,
+        shutdown: Shutdown,
+    ) -> Self {
+        let memory_limit = settings.memory_limit.or_else(machine_memory);
+        let residency = settings.residency(memory_limit);
+        if residency == Residency::Apart {
+            tracing::info!(memory_limit, "memory does not hold the stages together: one at a time");
+        }
+        let stage = StageArgs {
+            model: settings.checkpoint.dir.clone(),
+            compute: settings.compute.clone(),
+            queue_depth: settings.queue.depth,
+            memory_limit,
+            release_after_use: residency == Residency::Apart,
+        };
+        let stages_shutdown = Shutdown::new();
+        let mut stages = JoinSet::new();
+        let mut start = |run: fn(StageArgs, Listener, Limits, Shutdown) -> StageTask| {
+            let (connector, listener) = memory_listener();
+            stages.spawn(run(stage.clone(), listener, limits, stages_shutdown.clone()));
+            Address::Memory(connector)
+        };
+        let orchestrator = cogwheel_orchestrator::Settings {
+            model: settings.checkpoint.dir.clone(),
+            text_encoder: start(|stage, listener, limits, shutdown| {
+                let settings = cogwheel_text_encoder::Settings {
+                    stage,
+                    cache_bytes: EMBEDDINGS_CACHE_BYTES,
+                    max_prompts: MAX_PROMPTS,
+                    max_prompt_chars: RequestLimits::default().max_prompt_chars,
+                };
+                Box::pin(async move {
+                    cogwheel_text_encoder::run(settings, listener, limits, &shutdown).await
+                })
+            }),
+            denoiser: start(|stage, listener, limits, shutdown| {
+                let settings = cogwheel_denoiser::Settings { stage };
+                Box::pin(async move {
+                    cogwheel_denoiser::run(settings, listener, limits, &shutdown).await
+                })
+            }),
+            vae: start(|stage, listener, limits, shutdown| {
+                let settings = cogwheel_vae::Settings { stage, max_latent_bytes: MAX_LATENT_BYTES };
+                Box::pin(
+                    async move { cogwheel_vae::run(settings, listener, limits, &shutdown).await },
+                )
+            }),
+            limits: RequestLimits { memory_limit, ..RequestLimits::default() },
+            residency,
+        };
+        let orchestrator = tokio::spawn({
+            let shutdown = shutdown.clone();
+            async move { cogwheel_orchestrator::run(orchestrator, listener, limits, &shutdown).await }
+        });
+        Self { orchestrator, stages, shutdown, stages_shutdown }
+    }
+
+    /// The chain for this process alone, and where to ask it.
+    pub fn in_memory(settings: ChainSettings) -> (Self, Address) {
+        let (connector, listener) = memory_listener();
+        let limits = Limits { max_streams: 16, grace: GRACE };
+        let chain = Self::start(settings, listener, limits, Shutdown::new());
+        (chain, Address::Memory(connector))
+    }
+
+    /// Waits until the orchestrator has drained, then ends the stages. A service that ends before
+    /// its time ends them all.
+    ///
+    /// # Errors
+    /// The first error of a service.
+    pub async fn wait(mut self) -> Result<(), Fatal> {
+        let mut result = Ok(());
+        let drained = loop {
+            tokio::select! {
+                drained = &mut self.orchestrator => break ended(drained),
+                Some(stage) = self.stages.join_next() => {
+                    result = result.and(ended(stage));
+                    self.shutdown.begin();
+                }
+            }
+        };
+        self.stages_shutdown.begin();
+        while let Some(stage) = self.stages.join_next().await {
+            result = result.and(ended(stage));
+        }
+        // A stage that failed is the reason for whatever the orchestrator has to say.
+        result.and(drained)
+    }
+
+    /// Ends the services after a request of this process has ended with `result`.
+    ///
+    /// # Errors
+    /// That of `result`; where a service has failed, its own, which says why.
+    pub async fn end(self, result: Result<(), Fatal>) -> Result<(), Fatal> {
+        self.shutdown.begin();
+        let services = tokio::time::timeout(END, self.wait()).await;
+        match (result, services) {
+            (Err(fatal), Ok(Err(reason))) if fatal.exit != Exit::Interrupted => Err(reason),
+            (result, _) => result,
+        }
+    }
+}
+
+/// A stage at work.
+type StageTask = std::pin::Pin<Box<dyn Future<Output = Result<(), Fatal>> + Send>>;
+
+/// Opens a checkpoint that this build serves, and looks at the headers of all its weights.
+///
+/// # Errors
+/// A [`Fatal`] that says what is missing, malformed or not served.
+pub fn open_served(dir: &Path) -> Result<Checkpoint, Fatal> {
+    let checkpoint = Checkpoint::open(dir).map_err(Fatal::usage)?;
+    checkpoint.served().map_err(Fatal::usage)?;
+    checkpoint.weights_text_encoder().map_err(Fatal::usage)?;
+    checkpoint.weights_transformer().map_err(Fatal::usage)?;
+    checkpoint.weights_vae().map_err(Fatal::usage)?;
+    Ok(checkpoint)
+}
+
+impl ChainSettings {
+    /// Stages are loaded one after another where memory does not hold them together.
+    fn residency(&self, memory_limit: Option<u64>) -> Residency {
+        let defaults = self.checkpoint.defaults();
+        let [num_frames, height, width] = self.size.map(|n| n.map(|n| n as usize));
+        let workload = Workload {
+            batch: 2,
+            num_frames: num_frames.unwrap_or(defaults.num_frames),
+            height: height.unwrap_or(defaults.height),
+            width: width.unwrap_or(defaults.width),
+        };
+        let need = self.checkpoint.memory_estimate(DType::F32, DType::F32, &workload);
+        let stages = [need.text_encoder, need.transformer, need.vae_decoder];
+        let together = stages.iter().fold(0, |sum: u64, stage| sum.saturating_add(stage.total()));
+        match memory_limit {
+            Some(limit) if together > limit => Residency::Apart,
+            _ => Residency::Together,
+        }
+    }
+}
+
+/// A task that panicked is a failure like any other.
+fn ended(result: Result<Result<(), Fatal>, JoinError>) -> Result<(), Fatal> {
+    result.unwrap_or_else(|error| Err(Fatal::failed(error)))
+}

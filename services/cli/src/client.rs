@@ -1,0 +1,179 @@
+//! The client side of the public API, and the one place where a server's answer becomes an exit code.
+
+use std::error::Error as _;
+
+use cogwheel_api::generation::v1::generation_service_client::GenerationServiceClient;
+use cogwheel_api::generation::v1::{GenerateVideoRequest, GenerateVideoResponse};
+use cogwheel_service::{Address, Exit, Fatal, connect};
+use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt as _;
+
+/// Fields of a request whose option has another name; all others are called alike.
+const OPTIONS: [(&str, &str); 2] =
+    [("output_format", "--output"), ("return_latents", "--output-latents")];
+/// Fields of a request that are options under their own name.
+const FIELDS: [&str; 13] = [
+    "prompt",
+    "negative_prompt",
+    "width",
+    "height",
+    "num_frames",
+    "fps",
+    "num_inference_steps",
+    "guidance_scale",
+    "scheduler",
+    "dynamic_cfg",
+    "seed",
+    "num_videos",
+    "initial_latents",
+];
+
+/// A generation in progress. Dropping it stops the work in every stage.
+#[derive(Debug)]
+pub struct Generation {
+    address: Address,
+    responses: Streaming<GenerateVideoResponse>,
+}
+
+impl Generation {
+    /// Asks the server at `address` for videos.
+    ///
+    /// # Errors
+    /// What the server answers, or that it cannot be reached.
+    pub async fn start(address: &Address, request: GenerateVideoRequest) -> Result<Self, Fatal> {
+        let mut client = GenerationServiceClient::new(connect(address));
+        match client.generate_video(request).await {
+            Ok(response) => Ok(Self { address: address.clone(), responses: response.into_inner() }),
+            Err(status) => Err(fatal(address, &status)),
+        }
+    }
+
+    /// What happens next; `None` at the end.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn next(&mut self) -> Result<Option<GenerateVideoResponse>, Fatal> {
+        self.responses.message().await.map_err(|status| fatal(&self.address, &status))
+    }
+}
+
+fn fatal(address: &Address, status: &Status) -> Fatal {
+    Fatal { exit: exit(status.code()), message: message(address, status) }
+}
+
+/// What is the caller's to mend ends with 2.
+fn exit(code: Code) -> Exit {
+    match code {
+        Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+fn message(address: &Address, status: &Status) -> String {
+    let violations = status.get_details_bad_request().map(|details| details.field_violations);
+    let violations = violations.unwrap_or_default();
+    if !violations.is_empty() {
+        let told = violations
+            .iter()
+            .map(|violation| format!("{}: {}", option(&violation.field), violation.description));
+        return told.collect::<Vec<_>>().join("; ");
+    }
+    // A status that has a cause was made here, by the transport: it never came to an answer.
+    if let Some(mut cause) = status.source() {
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        return format!("the server at {address} cannot be reached: {cause}");
+    }
+    match (status.code(), status.message()) {
+        (code, "") => format!("the server at {address} answered: {code}"),
+        (Code::Internal | Code::Unknown, told) => {
+            format!("the server at {address} failed: {told}")
+        }
+        (_, told) => told.to_owned(),
+    }
+}
+
+/// The option that a field comes from.
+fn option(field: &str) -> String {
+    if let Some((_, option)) = OPTIONS.iter().find(|(name, _)| *name == field) {
+        return (*option).to_owned();
+    }
+    if FIELDS.contains(&field) {
+        format!("--{}", field.replace('_', "-"))
+    } else {
+        field.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cogwheel_service::{Failure, Invalid};
+
+    use super::*;
+
+    fn address() -> Address {
+        "http://127.0.0.1:1".parse().unwrap()
+    }
+
+    #[test]
+    fn codes_that_the_caller_can_mend_end_with_2_and_others_with_1() {
+        for code in (0..17).map(Code::from_i32) {
+            let expected = match code {
+                Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound => Exit::Usage,
+                _ => Exit::Failed,
+            };
+            assert_eq!(fatal(&address(), &Status::new(code, "x")).exit, expected, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn all_violations_are_told_on_one_line_by_their_options() {
+        let mut invalid = Invalid::default();
+        invalid.add("num_frames", "expected 8n+1, found 10");
+        invalid.add("output_format", "expected even sides, found 15");
+        invalid.add("sigma", "unknown");
+        let fatal = fatal(&address(), &invalid.or(()).unwrap_err().into());
+        assert_eq!(
+            fatal.message,
+            "--num-frames: expected 8n+1, found 10; --output: expected even sides, found 15; sigma: unknown"
+        );
+    }
+
+    #[test]
+    fn a_stage_that_refuses_counts_as_the_server() {
+        let answer = Failure::Unfit("model.safetensors: expected 10 bytes, found 5".into());
+        let status = Failure::of_stage("vae", "http://v:1", answer.into()).into();
+        let fatal = fatal(&address(), &status);
+        assert_eq!(fatal.exit, Exit::Usage);
+        assert_eq!(fatal.message, "vae: model.safetensors: expected 10 bytes, found 5");
+    }
+
+    #[test]
+    fn every_field_is_an_option_that_generate_has() {
+        for name in FIELDS
+            .iter()
+            .map(|field| option(field))
+            .chain(OPTIONS.iter().map(|(field, _)| option(field)))
+        {
+            let arguments = ["cogwheel", "generate", "--help"].map(Into::into);
+            let help = match crate::args::parse(arguments) {
+                Ok(crate::args::Invocation::Text(text)) => text.to_string(),
+                other => panic!("expected help, found {other:?}"),
+            };
+            assert!(help.contains(&format!("{name} ")), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_told_with_its_address() {
+        // A port that was free a moment ago.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address: Address = format!("http://127.0.0.1:{port}").parse().unwrap();
+        let request = GenerateVideoRequest::default();
+        let fatal = Generation::start(&address, request).await.unwrap_err();
+        assert_eq!(fatal.exit, Exit::Failed);
+        let expected = format!("the server at http://127.0.0.1:{port} cannot be reached: ");
+        assert!(fatal.message.starts_with(&expected), "{}", fatal.message);
+    }
+}

@@ -1,0 +1,112 @@
+//! `cogwheel generate`: checks, asks, follows, writes.
+
+mod plan;
+mod reception;
+mod request;
+
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+use cogwheel_api::generation::v1::GenerateVideoRequest;
+use cogwheel_service::{Address, Exit, Fatal};
+
+use crate::args::GenerateArgs;
+use crate::chain::Chain;
+use crate::client::Generation;
+use crate::progress::Progress;
+use plan::{Plan, Source};
+use reception::Reception;
+
+/// Makes the videos that `args` ask for and prints where they are.
+///
+/// # Errors
+/// A [`Fatal`] with the exit code; nothing incomplete is left behind.
+pub fn run(args: GenerateArgs) -> Result<(), Fatal> {
+    args.logs.init().map_err(Fatal::usage)?;
+    let verbose = args.verbose;
+    let plan = Plan::new(args)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(Fatal::failed)?;
+    let result = runtime.block_on(async {
+        let mut progress = Progress::new(verbose);
+        let result = generate(plan, &mut progress).await;
+        progress.clear();
+        result
+    });
+    // What was cut is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
+    let interrupted = interruption()?;
+    let Plan { source, request, video, latents } = plan;
+    let reception = Reception::new(video, latents, &request, progress);
+    match source {
+        Source::Endpoint(address) => tokio::select! {
+            result = follow(&address, request, reception) => result,
+            () = interrupted => Err(cut()),
+        },
+        Source::Model(settings) => {
+            let (chain, address) = Chain::in_memory(*settings);
+            let result = tokio::select! {
+                result = follow(&address, request, reception) => result,
+                () = interrupted => Err(cut()),
+            };
+            let is_done = result.is_ok();
+            tokio::select! {
+                result = chain.end(result) => result,
+                // Once more: the user does not want to wait for an orderly end either.
+                () = interruption()? => if is_done { Ok(()) } else { Err(cut()) },
+            }
+        }
+    }
+}
+
+/// Runs one request to its end. It runs on the main thread, which nobody else waits for: files are
+/// written right here.
+async fn follow(
+    address: &Address,
+    request: GenerateVideoRequest,
+    mut reception: Reception<'_>,
+) -> Result<(), Fatal> {
+    let mut generation = Generation::start(address, request).await?;
+    while let Some(response) = generation.next().await? {
+        for path in reception.take(response)? {
+            reception.progress().aside(|| print(&path))?;
+        }
+    }
+    reception.finish()
+}
+
+/// A reader of standard output that has gone away is no reason to lose the videos that follow.
+fn print(path: &Path) -> Result<(), Fatal> {
+    match writeln!(std::io::stdout(), "{}", path.display()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Fatal::failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn cut() -> Fatal {
+    Fatal { exit: Exit::Interrupted, message: "interrupted".to_owned() }
+}
+
+/// Completes when the user or the system wants this process to end.
+fn interruption() -> Result<impl Future<Output = ()>, Fatal> {
+    #[cfg(unix)]
+    let mut terminate = {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::terminate()).map_err(Fatal::failed)?
+    };
+    Ok(async move {
+        #[cfg(unix)]
+        let terminated = terminate.recv();
+        #[cfg(not(unix))]
+        let terminated = std::future::pending::<()>();
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminated => {}
+        }
+    })
+}

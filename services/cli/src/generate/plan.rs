@@ -1,0 +1,67 @@
+use cogwheel_api::generation::v1::GenerateVideoRequest;
+use cogwheel_service::{Address, Fatal};
+
+use crate::args::GenerateArgs;
+use crate::chain::{self, ChainSettings, StageQueue};
+use crate::latents;
+use crate::output::Target;
+
+use super::request::request;
+
+/// A command whose every file and folder has been looked at.
+pub(super) struct Plan {
+    pub(super) source: Source,
+    pub(super) request: GenerateVideoRequest,
+    pub(super) video: Target,
+    pub(super) latents: Option<Target>,
+}
+
+/// Who computes.
+pub(super) enum Source {
+    /// A server.
+    Endpoint(Address),
+    /// This process.
+    Model(Box<ChainSettings>),
+}
+
+impl Plan {
+    /// Checks everything that can be checked before work.
+    ///
+    /// # Errors
+    /// What is missing, malformed, unfit or unwritable.
+    pub(super) fn new(mut args: GenerateArgs) -> Result<Self, Fatal> {
+        let video = Target::video(&args.output, args.num_videos).map_err(Fatal::usage)?;
+        let output_latents = match &args.output_latents {
+            Some(path) => Some(Target::latents(path, args.num_videos).map_err(Fatal::usage)?),
+            None => None,
+        };
+        if let Some(target) = &output_latents
+            && target.path(0) == video.path(0)
+        {
+            let path = target.path(0);
+            return Err(Fatal::usage(format!(
+                "--output-latents {}: expected another file than --output, found the same",
+                path.display()
+            )));
+        }
+        let initial_latents = match &args.initial_latents {
+            Some(path) => Some(latents::read(path).map_err(Fatal::usage)?),
+            None => None,
+        };
+        let request = request(&args, video.kind(), initial_latents.as_ref());
+        let source = match (args.endpoint.take(), args.model.take()) {
+            (Some(address), _) => Source::Endpoint(address),
+            (None, Some(dir)) => Source::Model(Box::new(ChainSettings {
+                checkpoint: chain::open_served(&dir)?,
+                compute: args.compute,
+                memory_limit: args.memory_limit.map(|limit| limit.bytes),
+                // One request at a time comes from here.
+                queue: StageQueue { depth: 1 },
+                size: [request.num_frames, request.height, request.width],
+            })),
+            // The command line holds one of them.
+            (None, None) => return Err(Fatal::usage("expected --model or --endpoint")),
+        };
+        Ok(Self { source, request, video, latents: output_latents })
+    }
+}

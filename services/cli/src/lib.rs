@@ -1,0 +1,50 @@
+//! The command line: `cogwheel generate`, `serve`, `models` and `adapters`.
+//!
+//! Everything that can be checked before work is checked before work, and nothing but a complete
+//! file ever stands under the name that was asked for. Only [`client`] knows gRPC.
+
+pub mod args;
+pub mod chain;
+pub mod client;
+pub mod generate;
+pub mod latents;
+pub mod models;
+pub mod output;
+pub mod progress;
+pub mod serve;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use args::{Command, Invocation};
+use cogwheel_service::Fatal;
+
+/// The whole of `main`: reads the arguments, does what they say, and says how it ended.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let result = match args::parse(arguments) {
+        // Help and version go to standard output and are no failure.
+        Ok(Invocation::Text(text)) => return print(&text),
+        Ok(Invocation::Command(command)) => execute(command),
+        Err(fatal) => Err(fatal),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fatal) => fatal.report(),
+    }
+}
+
+fn execute(command: Command) -> Result<(), Fatal> {
+    match command {
+        Command::Generate(args) => generate::run(*args),
+        Command::Serve(args) => serve::run(*args),
+        Command::Models(args) => models::run(&args),
+        Command::Adapters(args) => Err(args.refuse()),
+    }
+}
+
+fn print(text: &clap::builder::StyledStr) -> ExitCode {
+    use std::io::Write as _;
+    // A reader that has gone away (`| head`) is no failure of ours.
+    let _ = write!(std::io::stdout(), "{text}");
+    ExitCode::SUCCESS
+}

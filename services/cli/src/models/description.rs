@@ -1,0 +1,192 @@
+use std::path::Path;
+
+use cogwheel_diffusion::scheduler::SchedulerKind;
+use cogwheel_models::checkpoint::{Checkpoint, CheckpointError, StageMemory, Workload};
+use cogwheel_tensor::DType;
+use serde::Serialize;
+
+/// What a checkpoint folder holds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Description {
+    /// Name of the folder.
+    pub name: String,
+    /// Family in words.
+    pub family: String,
+    /// Whether this build serves it.
+    pub served: bool,
+    /// What a request that leaves things open gets.
+    pub defaults: Defaults,
+    /// Tokens of a prompt; longer ones are cut.
+    pub max_text_tokens: usize,
+    /// Parameters of each part.
+    pub parameters: Part<u64>,
+    /// What the weights are on disk; absent when they are unfit.
+    pub weights: Option<Weights>,
+    /// Memory needed at the default size with guidance, in each precision.
+    pub memory: Vec<Memory>,
+}
+
+/// What a request that leaves things open gets.
+#[derive(Clone, Debug, Serialize)]
+pub struct Defaults {
+    /// Pixels.
+    pub width: usize,
+    /// Pixels.
+    pub height: usize,
+    /// Frames.
+    pub num_frames: usize,
+    /// Frames per second.
+    pub fps: usize,
+    /// Steps of the sampling loop.
+    pub num_inference_steps: usize,
+    /// Classifier-free guidance.
+    pub guidance_scale: f64,
+    /// `ddim` or `dpm`.
+    pub scheduler: &'static str,
+    /// Whether guidance varies with the timestep.
+    pub dynamic_cfg: bool,
+}
+
+/// One of something for each part.
+#[derive(Clone, Debug, Serialize)]
+pub struct Part<T> {
+    /// The text encoder.
+    pub text_encoder: T,
+    /// The transformer.
+    pub transformer: T,
+    /// The autoencoder.
+    pub vae: T,
+}
+
+/// What the weights are on disk.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Weights(pub Part<OnDisk>);
+
+/// What the weights of one part are on disk.
+#[derive(Clone, Debug, Serialize)]
+pub struct OnDisk {
+    /// The dtype that most bytes are in.
+    pub dtype: &'static str,
+    /// Of all tensors.
+    pub bytes: u64,
+}
+
+/// Memory needed in one precision, in bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Memory {
+    /// As `--precision` names it.
+    pub precision: &'static str,
+    /// Whether this build computes it.
+    pub available: bool,
+    /// Each stage alone; the vae's decoder.
+    pub stages: Part<StageBytes>,
+    /// All stages at once.
+    pub together: u64,
+    /// The largest stage, when they are loaded one after another.
+    pub one_by_one: u64,
+}
+
+/// Memory of one stage, in bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StageBytes {
+    /// Of its weights.
+    pub weights: u64,
+    /// Of what it computes, an estimate.
+    pub activations: u64,
+}
+
+/// Precisions with the dtypes of weights and activations, and whether this build computes them.
+/// Quantized weights are computed with in fp32.
+const PRECISIONS: [(&str, DType, DType, bool); 4] = [
+    ("fp32", DType::F32, DType::F32, true),
+    ("fp16", DType::F16, DType::F16, false),
+    ("bf16", DType::BF16, DType::BF16, false),
+    ("int8", DType::I8, DType::F32, false),
+];
+
+impl Description {
+    /// What the configs say; the weights are left open.
+    pub fn of(checkpoint: &Checkpoint) -> Self {
+        let defaults = checkpoint.defaults();
+        let parameters = checkpoint.parameter_count();
+        Self {
+            name: name(&checkpoint.dir),
+            family: checkpoint.family().to_string(),
+            served: checkpoint.served().is_ok(),
+            defaults: Defaults {
+                width: defaults.width,
+                height: defaults.height,
+                num_frames: defaults.num_frames,
+                fps: defaults.fps,
+                num_inference_steps: defaults.num_inference_steps,
+                guidance_scale: defaults.guidance_scale,
+                scheduler: match defaults.scheduler {
+                    SchedulerKind::Ddim => "ddim",
+                    SchedulerKind::Dpm => "dpm",
+                },
+                dynamic_cfg: defaults.use_dynamic_cfg,
+            },
+            max_text_tokens: defaults.max_sequence_length,
+            parameters: Part {
+                text_encoder: parameters.text_encoder,
+                transformer: parameters.transformer,
+                vae: parameters.vae,
+            },
+            weights: None,
+            memory: PRECISIONS.iter().map(|precision| memory(checkpoint, *precision)).collect(),
+        }
+    }
+}
+
+impl Weights {
+    /// Reads and checks the headers of all weights.
+    ///
+    /// # Errors
+    /// Weights that are missing, malformed or not those that the configs call for.
+    pub fn of(checkpoint: &Checkpoint) -> Result<Self, CheckpointError> {
+        let on_disk = |weights: cogwheel_weights::Weights| OnDisk {
+            dtype: weights.dtype().name(),
+            bytes: weights.total_bytes(),
+        };
+        Ok(Self(Part {
+            text_encoder: on_disk(checkpoint.weights_text_encoder()?),
+            transformer: on_disk(checkpoint.weights_transformer()?),
+            vae: on_disk(checkpoint.weights_vae()?),
+        }))
+    }
+}
+
+fn memory(
+    checkpoint: &Checkpoint,
+    (precision, weights, activations, available): (&'static str, DType, DType, bool),
+) -> Memory {
+    let defaults = checkpoint.defaults();
+    let workload = Workload {
+        batch: 2,
+        num_frames: defaults.num_frames,
+        height: defaults.height,
+        width: defaults.width,
+    };
+    let need = checkpoint.memory_estimate(weights, activations, &workload);
+    let totals = [need.text_encoder, need.transformer, need.vae_decoder].map(StageMemory::total);
+    let stage =
+        |stage: StageMemory| StageBytes { weights: stage.weights, activations: stage.activations };
+    Memory {
+        precision,
+        available,
+        stages: Part {
+            text_encoder: stage(need.text_encoder),
+            transformer: stage(need.transformer),
+            vae: stage(need.vae_decoder),
+        },
+        together: totals.iter().fold(0, |sum: u64, &bytes| sum.saturating_add(bytes)),
+        one_by_one: totals.into_iter().max().unwrap_or(0),
+    }
+}
+
+/// The folder's own name, also when it is called `.`.
+fn name(dir: &Path) -> String {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+    dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned()
+}

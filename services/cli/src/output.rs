@@ -1,0 +1,14 @@
+//! Where videos and latents go: names, checks before the work, and files that appear only whole.
+
+mod clip;
+mod error;
+mod pending;
+mod pictures;
+mod target;
+mod tensor_file;
+mod video;
+
+pub use error::{PathError, WriteError};
+pub use target::{Kind, Target};
+pub use tensor_file::TensorFile;
+pub use video::VideoFile;

@@ -1,0 +1,188 @@
+use cogwheel_api::denoiser::v1::{Sampling, Scheduler, StepCompleted, VideoSize};
+use cogwheel_api::generation::v1::{
+    Accepted, Stage, VideoCompleted, generate_video_response::Event,
+};
+
+use super::duration::duration;
+
+/// Events as plain lines.
+#[derive(Debug, Default)]
+pub struct Lines {
+    verbose: bool,
+    num_videos: u32,
+    /// Seconds of the steps so far in the current video.
+    step_seconds: f64,
+}
+
+impl Lines {
+    /// Lines; `verbose` ones tell where the time went.
+    pub fn new(verbose: bool) -> Self {
+        Self { verbose, ..Self::default() }
+    }
+
+    /// The line that tells an event of video `index`, if it is one to tell.
+    pub fn line(&mut self, index: u32, event: &Event) -> Option<String> {
+        let line = match event {
+            Event::Accepted(accepted) => {
+                self.num_videos = accepted.num_videos;
+                return Some(understood(accepted));
+            }
+            Event::Notice(notice) => return Some(format!("note: {}", notice.message)),
+            Event::StageStarted(started) => {
+                self.step_seconds = 0.0;
+                stage(started.stage())?.to_owned()
+            }
+            Event::Queued(queued) => {
+                let stage = stage(queued.stage()).unwrap_or("waiting");
+                let requests = if queued.queue_position == 1 { "request" } else { "requests" };
+                format!("{stage}: {} {requests} ahead", queued.queue_position)
+            }
+            Event::StepCompleted(step) => self.step(step),
+            Event::FramesDecoded(decoded) => {
+                format!("decoded frame {} of {}", decoded.frames, decoded.num_frames)
+            }
+            Event::VideoCompleted(completed) if self.verbose => spent(completed),
+            Event::VideoCompleted(_)
+            | Event::Latents(_)
+            | Event::Frames(_)
+            | Event::Artifact(_) => return None,
+        };
+        Some(if self.num_videos > 1 {
+            format!("video {} of {}: {line}", index.saturating_add(1), self.num_videos)
+        } else {
+            line
+        })
+    }
+
+    /// Time left by the mean of the steps so far: they all compute the same.
+    fn step(&mut self, step: &StepCompleted) -> String {
+        self.step_seconds += step.seconds.max(0.0);
+        let mean = self.step_seconds / f64::from(step.step.max(1));
+        let left = mean * f64::from(step.num_steps.saturating_sub(step.step));
+        format!("step {} of {}, {} left", step.step, step.num_steps, duration(left))
+    }
+}
+
+/// What a stage does.
+fn stage(stage: Stage) -> Option<&'static str> {
+    match stage {
+        Stage::TextEncoder => Some("encoding the prompt"),
+        Stage::Denoiser => Some("denoising"),
+        Stage::Vae => Some("decoding frames"),
+        Stage::Unspecified => None,
+    }
+}
+
+fn understood(accepted: &Accepted) -> String {
+    let VideoSize { num_frames, width, height } = accepted.size.unwrap_or_default();
+    let sampling = accepted.sampling.unwrap_or_default();
+    let Sampling { num_inference_steps, guidance_scale, dynamic_cfg, seed, .. } = sampling;
+    let scheduler = match sampling.scheduler() {
+        Scheduler::Dpm => " of dpm",
+        Scheduler::Ddim => " of ddim",
+        Scheduler::Unspecified => "",
+    };
+    let guidance = match (guidance_scale > 1.0, dynamic_cfg) {
+        (false, _) => "no guidance".to_owned(),
+        (true, true) => format!("dynamic guidance {guidance_scale}"),
+        (true, false) => format!("guidance {guidance_scale}"),
+    };
+    let videos = match accepted.num_videos {
+        1 => String::new(),
+        n => format!("{n} videos of "),
+    };
+    format!(
+        "{videos}{num_frames} frames of {width}x{height} at {} fps, {num_inference_steps} steps{scheduler}, {guidance}, seed {seed}",
+        accepted.fps
+    )
+}
+
+fn spent(completed: &VideoCompleted) -> String {
+    let VideoCompleted { seconds, runtime_seconds, seed } = completed;
+    let outside = if *seconds > 0.0 { (1.0 - runtime_seconds / seconds) * 100.0 } else { 0.0 };
+    format!("seed {seed}: {seconds:.3} s, {outside:.2}% of it outside the runtime")
+}
+
+#[cfg(test)]
+mod tests {
+    use cogwheel_api::generation::v1::{FramesDecoded, Notice, Queued, StageStarted};
+
+    use super::*;
+
+    fn accepted(num_videos: u32) -> Event {
+        Event::Accepted(Accepted {
+            generation_id: "1".into(),
+            size: Some(VideoSize { num_frames: 17, width: 64, height: 48 }),
+            sampling: Some(Sampling {
+                num_inference_steps: 50,
+                guidance_scale: 6.0,
+                scheduler: Scheduler::Dpm.into(),
+                dynamic_cfg: true,
+                seed: 42,
+            }),
+            fps: 8,
+            num_videos,
+        })
+    }
+
+    fn step(step: u32) -> Event {
+        Event::StepCompleted(StepCompleted { step, num_steps: 50, timestep: 999, seconds: 2.0 })
+    }
+
+    #[test]
+    fn a_request_is_told_as_it_was_understood() {
+        assert_eq!(
+            Lines::new(false).line(0, &accepted(1)).unwrap(),
+            "17 frames of 64x48 at 8 fps, 50 steps of dpm, dynamic guidance 6, seed 42"
+        );
+        let line = Lines::new(false).line(0, &accepted(2)).unwrap();
+        assert!(line.starts_with("2 videos of 17 frames"), "{line}");
+        let bare = Event::Accepted(Accepted { num_videos: 1, ..Accepted::default() });
+        assert!(Lines::new(false).line(0, &bare).unwrap().contains("no guidance"));
+    }
+
+    #[test]
+    fn steps_tell_the_time_left() {
+        let mut lines = Lines::new(false);
+        lines.line(0, &accepted(1));
+        assert_eq!(lines.line(0, &step(1)).unwrap(), "step 1 of 50, 1 min 38 s left");
+        for n in 2..50 {
+            lines.line(0, &step(n));
+        }
+        assert_eq!(lines.line(0, &step(50)).unwrap(), "step 50 of 50, 0.0 s left");
+    }
+
+    #[test]
+    fn lines_name_the_video_only_among_several() {
+        let decoded = Event::FramesDecoded(FramesDecoded { frames: 9, num_frames: 17 });
+        let mut lines = Lines::new(false);
+        lines.line(0, &accepted(1));
+        assert_eq!(lines.line(0, &decoded).unwrap(), "decoded frame 9 of 17");
+        lines.line(0, &accepted(3));
+        assert_eq!(lines.line(1, &decoded).unwrap(), "video 2 of 3: decoded frame 9 of 17");
+        let notice = Event::Notice(Notice { message: "the prompt was cut".into() });
+        assert_eq!(lines.line(0, &notice).unwrap(), "note: the prompt was cut");
+    }
+
+    #[test]
+    fn stages_and_queues_are_told() {
+        let mut lines = Lines::new(false);
+        let started = Event::StageStarted(StageStarted { stage: Stage::Denoiser.into() });
+        assert_eq!(lines.line(0, &started).unwrap(), "denoising");
+        let queued =
+            |queue_position| Event::Queued(Queued { stage: Stage::Vae.into(), queue_position });
+        assert_eq!(lines.line(0, &queued(1)).unwrap(), "decoding frames: 1 request ahead");
+        assert_eq!(lines.line(0, &queued(2)).unwrap(), "decoding frames: 2 requests ahead");
+    }
+
+    #[test]
+    fn where_the_time_went_is_told_only_when_asked() {
+        let completed =
+            Event::VideoCompleted(VideoCompleted { seed: 7, seconds: 2.0, runtime_seconds: 1.99 });
+        assert_eq!(Lines::new(false).line(0, &completed), None);
+        assert_eq!(
+            Lines::new(true).line(0, &completed).unwrap(),
+            "seed 7: 2.000 s, 0.50% of it outside the runtime"
+        );
+    }
+}

@@ -1,0 +1,31 @@
+//! `cogwheel serve`: the four services in one process.
+
+use cogwheel_service::{Fatal, Limits, Listener, Shutdown};
+
+use crate::args::ServeArgs;
+use crate::chain::{self, Chain, ChainSettings, StageQueue};
+
+/// Serves until a signal, then drains.
+///
+/// # Errors
+/// What keeps it from serving: the checkpoint, the port, a stage that cannot load.
+pub fn run(args: ServeArgs) -> Result<(), Fatal> {
+    args.logs.init().map_err(Fatal::usage)?;
+    let settings = ChainSettings {
+        checkpoint: chain::open_served(&args.model)?,
+        compute: args.compute,
+        memory_limit: args.memory_limit.map(|limit| limit.bytes),
+        queue: StageQueue { depth: args.queue_depth },
+        size: [None; 3],
+    };
+    let runtime = tokio::runtime::Runtime::new().map_err(Fatal::failed)?;
+    let result = runtime.block_on(async {
+        let shutdown = Shutdown::new();
+        shutdown.on_signals().map_err(Fatal::failed)?;
+        let listener = Listener::bind(args.server.listen).await.map_err(Fatal::usage)?;
+        Chain::start(settings, listener, Limits::from(&args.server), shutdown).wait().await
+    });
+    // What was cut is not waited for.
+    runtime.shutdown_background();
+    result
+}

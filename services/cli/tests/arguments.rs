@@ -1,0 +1,177 @@
+//! What may stand on the command line, and what is refused with which words.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use cogwheel_cli::args::{Command, GenerateArgs, Invocation, SchedulerName, Switch, parse};
+use cogwheel_service::{Exit, Fatal};
+
+/// The least that `generate` takes.
+const LEAST: &[&str] = &["generate", "--model", "m", "--prompt", "a dog", "--output", "o.mp4"];
+/// The same with a server.
+const REMOTE: &[&str] =
+    &["generate", "--endpoint", "http://h:1", "--prompt", "a dog", "--output", "o.mp4"];
+
+fn read(arguments: &[&[&str]]) -> Result<Invocation, Fatal> {
+    let arguments = arguments.iter().copied().flatten().copied();
+    parse(std::iter::once("cogwheel").chain(arguments).map(Into::into))
+}
+
+#[track_caller]
+fn generate(arguments: &[&[&str]]) -> GenerateArgs {
+    match read(arguments) {
+        Ok(Invocation::Command(Command::Generate(args))) => *args,
+        other => panic!("expected generate, found {other:?}"),
+    }
+}
+
+/// Refused with exit code 2, in one line that holds `expected`.
+#[track_caller]
+fn refused(arguments: &[&[&str]], expected: &str) {
+    let fatal = match read(arguments) {
+        Err(fatal) => fatal,
+        Ok(other) => panic!("expected a refusal of {arguments:?}, found {other:?}"),
+    };
+    assert_eq!(fatal.exit, Exit::Usage);
+    assert!(fatal.message.contains(expected), "expected '{expected}' in '{}'", fatal.message);
+    assert!(!fatal.message.contains('\n'), "{}", fatal.message);
+    assert!(!fatal.message.starts_with("error"), "{}", fatal.message);
+}
+
+#[test]
+fn every_option_of_the_contract_that_this_build_honours_is_read() {
+    let args = generate(&[
+        LEAST,
+        &["--negative-prompt", "blurry", "--width", "720", "--height", "480"],
+        &["--num-frames", "49", "--fps", "8", "--num-inference-steps", "50"],
+        &["--guidance-scale", "6.0", "--scheduler", "dpm", "--dynamic-cfg", "off"],
+        &["--seed", "18446744073709551615", "--num-videos", "2", "--precision", "fp32"],
+        &["--execution-provider", "cpu", "--threads", "2", "--vae-tiling", "off"],
+        &["--memory-limit", "8GiB", "--initial-latents", "a.safetensors"],
+        &["--output-latents", "b.safetensors", "--verbose"],
+    ]);
+    assert_eq!((args.width, args.height, args.num_frames), (Some(720), Some(480), Some(49)));
+    assert_eq!((args.fps, args.num_inference_steps), (Some(8), Some(50)));
+    assert_eq!((args.guidance_scale, args.seed), (Some(6.0), Some(u64::MAX)));
+    assert_eq!(args.scheduler, Some(SchedulerName::Dpm));
+    assert_eq!(args.dynamic_cfg, Some(Switch::Off));
+    assert_eq!(args.num_videos, Some(2));
+    assert_eq!(args.memory_limit.unwrap().bytes, 8 << 30);
+    assert_eq!(args.negative_prompt.as_deref(), Some("blurry"));
+}
+
+#[test]
+fn what_is_not_given_is_left_to_the_model() {
+    let args = generate(&[LEAST]);
+    assert_eq!((args.width, args.num_frames, args.seed, args.fps), (None, None, None, None));
+    assert_eq!((args.scheduler, args.dynamic_cfg, args.num_videos), (None, None, None));
+}
+
+#[test]
+fn generate_is_quiet_and_serve_is_not() {
+    assert_eq!(generate(&[LEAST]).logs.log, "warn,cogwheel_service=off");
+    match read(&[&["serve", "--model", "m"]]) {
+        Ok(Invocation::Command(Command::Serve(args))) => {
+            assert_eq!(args.logs.log, "info");
+            assert_eq!(args.server.listen.to_string(), "127.0.0.1:50051");
+        }
+        other => panic!("expected serve, found {other:?}"),
+    }
+}
+
+#[test]
+fn options_that_cannot_be_honoured_yet_are_refused_by_name() {
+    let generate: [(&[&str], &str); 12] = [
+        (&["--image", "a.png"], "--image"),
+        (&["--video", "a.mp4"], "--video"),
+        (&["--strength", "0.8"], "--strength"),
+        (&["--lora", "a.safetensors,scale=0.5,alpha=8"], "--lora"),
+        (&["--lora", "a", "--lora", "b"], "--lora"),
+        (&["--adapter", "neon=0.5"], "--adapter"),
+        (&["--adapter", "a", "--adapter", "b"], "--adapter"),
+        (&["--image", "a.png", "--lora", "b"], "--image, --lora"),
+        (&["--vae-tiling", "on"], "--vae-tiling on"),
+        (&["--precision", "fp16"], "--precision fp16"),
+        (&["--precision", "bf16"], "--precision bf16"),
+        (&["--precision", "int8"], "--precision int8"),
+    ];
+    for (options, expected) in generate {
+        refused(&[LEAST, options], expected);
+    }
+    let serve: [(&[&str], &str); 4] = [
+        (&["--data-dir", "d"], "--data-dir"),
+        (&["--adapter-dir", "d", "--adapter-dir", "e"], "--adapter-dir"),
+        (&["--precision", "int8"], "--precision int8"),
+        (&["--vae-tiling", "on"], "--vae-tiling on"),
+    ];
+    for (options, expected) in serve {
+        refused(&[&["serve", "--model", "m"], options], expected);
+    }
+}
+
+#[test]
+fn settings_of_a_server_are_not_taken_from_its_client() {
+    for options in [
+        ["--threads", "2"],
+        ["--memory-limit", "1GB"],
+        ["--precision", "fp32"],
+        ["--execution-provider", "cpu"],
+    ] {
+        refused(&[REMOTE, &options], options[0]);
+        generate(&[LEAST, &options]);
+    }
+    for options in [["--precision", "auto"], ["--vae-tiling", "off"], ["--vae-tiling", "auto"]] {
+        generate(&[REMOTE, &options]);
+    }
+}
+
+#[test]
+fn bad_usage_is_told_in_one_line() {
+    let least_without = |option: &str| {
+        let at = LEAST.iter().position(|word| *word == option).unwrap();
+        [&LEAST[..at], &LEAST[at + 2..]].concat()
+    };
+    refused(&[&least_without("--prompt")], "--prompt");
+    refused(&[&least_without("--output")], "--output");
+    refused(&[&least_without("--model")], "--model");
+    refused(&[LEAST, &["--endpoint", "http://h:1"]], "cannot be used with");
+    refused(&[LEAST, &["--num-frames", "-5"]], "--num-frames");
+    refused(&[LEAST, &["--width", "wide"]], "--width");
+    refused(&[LEAST, &["--width", "4294967296"]], "--width");
+    refused(&[LEAST, &["--num-videos", "0"]], "--num-videos");
+    refused(&[LEAST, &["--num-videos", "1001"]], "--num-videos");
+    refused(&[LEAST, &["--seed", "-1"]], "--seed");
+    refused(&[LEAST, &["--scheduler", "euler"]], "ddim, dpm");
+    refused(&[LEAST, &["--dynamic-cfg", "maybe"]], "on, off");
+    refused(&[LEAST, &["--threads", "0"]], "--threads");
+    refused(&[LEAST, &["--memory-limit", "8G"]], "8GB or 7.5GiB");
+    refused(&[LEAST, &["--nonsense"]], "--nonsense");
+    refused(&[LEAST, &["--promt", "x"]], "--prompt");
+    refused(&[&["generate", "--endpoint", "h:1", "--prompt", "a"]], "http://127.0.0.1:50051");
+    refused(&[&["serve"]], "--model");
+    refused(&[&["serve", "--model", "m", "--listen", "nowhere"]], "--listen");
+    refused(&[&["models", "show"]], "DIR");
+    refused(&[&[]], "cogwheel --help");
+    refused(&[&["models"]], "--help");
+    refused(&[&["jobs"]], "jobs");
+}
+
+#[test]
+fn adapters_parse_and_are_refused() {
+    for action in [&["list"][..], &["add", "--name", "n", "p"], &["show", "x"], &["remove", "x"]] {
+        match read(&[&["adapters"], action]) {
+            Ok(Invocation::Command(Command::Adapters(args))) => {
+                let fatal = args.refuse();
+                assert_eq!(fatal.exit, Exit::Usage);
+                assert!(fatal.message.contains("adapters"));
+            }
+            other => panic!("expected adapters, found {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for arguments in [&["--help"][..], &["--version"], &["generate", "--help"], &["help", "serve"]]
+    {
+        assert!(matches!(read(&[arguments]), Ok(Invocation::Text(_))), "{arguments:?}");
+    }
+}
