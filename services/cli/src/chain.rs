@@ -7,8 +7,8 @@ use std::time::Duration;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_orchestrator::{RequestLimits, Residency};
 use cogwheel_service::{
-    Address, ComputeArgs, Exit, Fatal, Limits, Listener, Shutdown, StageArgs, machine_memory,
-    memory_listener,
+    Address, ComputeArgs, Exit, Fatal, Limits, Listener, Prepack, Shutdown, StageArgs,
+    machine_memory, memory_listener,
 };
 use cogwheel_tensor::DType;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -69,15 +69,15 @@ impl Chain {
     ) -> Self {
         let memory_limit = settings.memory_limit.or_else(machine_memory);
         let residency = settings.residency(memory_limit);
-        if residency == Residency::Apart {
+        if residency == Residency::OneByOne {
             tracing::info!(memory_limit, "memory does not hold the stages together: one at a time");
         }
         let stage = StageArgs {
             model: settings.checkpoint.dir.clone(),
-            compute: settings.compute.clone(),
+            compute: settings.compute(residency, memory_limit),
             queue_depth: settings.queue.depth,
             memory_limit,
-            release_after_use: residency == Residency::Apart,
+            release_after_use: residency == Residency::OneByOne,
         };
         let stages_shutdown = Shutdown::new();
         let mut stages = JoinSet::new();
@@ -186,21 +186,37 @@ pub fn open_served(dir: &Path) -> Result<Checkpoint, Fatal> {
 impl ChainSettings {
     /// Stages are loaded one after another where memory does not hold them together.
     fn residency(&self, memory_limit: Option<u64>) -> Residency {
-        let defaults = self.checkpoint.defaults();
+        match memory_limit {
+            Some(limit) if self.together(1) > limit => Residency::OneByOne,
+            _ => Residency::Together,
+        }
+    }
+
+    /// Each stage decides for itself whether its weights fit twice; together they must all fit.
+    fn compute(&self, residency: Residency, memory_limit: Option<u64>) -> ComputeArgs {
+        let mut compute = self.compute.clone();
+        let too_large = memory_limit.is_some_and(|limit| self.together(2) > limit);
+        if residency == Residency::Together && compute.prepack == Prepack::Auto && too_large {
+            compute.prepack = Prepack::Off;
+        }
+        compute
+    }
+
+    /// Bytes of all stages with so many copies of their weights.
+    fn together(&self, copies: u64) -> u64 {
+        let defaults = self.checkpoint.default_workload();
         let [num_frames, height, width] = self.size.map(|n| n.map(|n| n as usize));
         let workload = Workload {
-            batch: 2,
             num_frames: num_frames.unwrap_or(defaults.num_frames),
             height: height.unwrap_or(defaults.height),
             width: width.unwrap_or(defaults.width),
+            ..defaults
         };
         let need = self.checkpoint.memory_estimate(DType::F32, DType::F32, &workload);
         let stages = [need.text_encoder, need.transformer, need.vae_decoder];
-        let together = stages.iter().fold(0, |sum: u64, stage| sum.saturating_add(stage.total()));
-        match memory_limit {
-            Some(limit) if together > limit => Residency::Apart,
-            _ => Residency::Together,
-        }
+        let bytes = stages
+            .map(|stage| copies.saturating_mul(stage.weights).saturating_add(stage.activations));
+        bytes.into_iter().fold(0, u64::saturating_add)
     }
 }
 

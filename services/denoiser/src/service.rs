@@ -16,6 +16,7 @@ use cogwheel_service::{
     Failure, Fatal, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs,
     deadline_of, respond, run_on,
 };
+use cogwheel_tensor::DType;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -46,7 +47,10 @@ pub async fn run(
     let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?;
     checkpoint.served().map_err(Fatal::usage)?;
     let runtime = Runtime::load().map_err(Fatal::failed)?;
-    let options = stage.compute.session_options();
+    let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
+    let need = need.transformer;
+    let options = stage.session_options(need.weights, need.activations);
+    let packed_bytes = if options.prepack { need.weights } else { 0 };
     let load = {
         let checkpoint = checkpoint.clone();
         move || -> Result<Transformer, Box<dyn std::error::Error>> {
@@ -60,6 +64,7 @@ pub async fn run(
     let service = Denoiser {
         worker: Arc::clone(&worker),
         checkpoint: Arc::new(checkpoint),
+        packed_bytes,
         stage,
         shutdown: shutdown.clone(),
     };
@@ -75,6 +80,8 @@ pub async fn run(
 struct Denoiser {
     worker: Arc<Worker<Transformer>>,
     checkpoint: Arc<Checkpoint>,
+    /// Bytes that rearranged weights take beside the weights.
+    packed_bytes: u64,
     stage: StageArgs,
     shutdown: Shutdown,
 }
@@ -87,11 +94,12 @@ impl DenoiserService for Denoiser {
         &self,
         request: Request<Streaming<DenoiseRequest>>,
     ) -> Result<Response<Self::DenoiseStream>, Status> {
-        self.shutdown.admit()?;
+        let admission = self.shutdown.admit()?;
         let deadline = deadline_of(request.metadata());
         let mut messages = request.into_inner();
-        let upload = Upload::receive(&self.checkpoint, &mut messages).await?;
-        let need = upload.memory(&self.checkpoint);
+        let receiving = Upload::receive(&self.checkpoint, &mut messages);
+        let upload = admission.receive(receiving).await?;
+        let need = upload.memory(&self.checkpoint).saturating_add(self.packed_bytes);
         self.stage.check_memory("size", need)?;
         let request = upload.into_request(self.checkpoint.scheduler.config.clone());
         let worker = Arc::clone(&self.worker);

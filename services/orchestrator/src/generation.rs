@@ -9,6 +9,7 @@ use cogwheel_api::tensor_parts;
 use cogwheel_api::textencoder::v1::Truncation;
 use cogwheel_service::{Failure, Responder};
 use cogwheel_tensor::Tensor;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::output::Sink;
 use crate::plan::Plan;
@@ -30,15 +31,22 @@ struct Embeddings {
 }
 
 impl Generation<'_> {
-    /// Runs the chain and tells everything that happens.
+    /// Runs the chain when it is this generation's turn, and tells everything that happens; `ahead`
+    /// others came before.
     ///
     /// # Errors
     /// What a stage answers, under its name; or that the caller left.
-    pub(crate) async fn run(mut self, generation_id: String) -> Result<(), Failure> {
+    pub(crate) async fn run(
+        mut self,
+        generation_id: String,
+        turns: &Semaphore,
+        ahead: usize,
+    ) -> Result<(), Failure> {
         self.tell(0, Event::Accepted(self.plan.accepted(generation_id))).await?;
         for message in std::mem::take(&mut self.plan.notices) {
             self.tell(0, Event::Notice(Notice { message })).await?;
         }
+        let _turn = self.turn(turns, ahead).await?;
         let mut start = Instant::now();
         let (embeddings, mut runtime_nanos) = self.encode().await?;
         for index in 0..self.plan.num_videos {
@@ -61,6 +69,20 @@ impl Generation<'_> {
             (start, runtime_nanos) = (Instant::now(), 0);
         }
         Ok(())
+    }
+
+    /// Waits where the stages serve one generation at a time.
+    async fn turn<'t>(
+        &self,
+        turns: &'t Semaphore,
+        ahead: usize,
+    ) -> Result<SemaphorePermit<'t>, Failure> {
+        if let Ok(turn) = turns.try_acquire() {
+            return Ok(turn);
+        }
+        let position = u32::try_from(ahead).unwrap_or(u32::MAX);
+        self.queued(0, Stage::TextEncoder, position).await?;
+        turns.acquire().await.map_err(|closed| Failure::Internal(closed.to_string()))
     }
 
     async fn encode(&self) -> Result<(Embeddings, u64), Failure> {

@@ -63,7 +63,7 @@ impl Model {
         let need = self.checkpoint.memory_estimate(DType::F32, DType::F32, workload);
         let stages = [need.text_encoder, need.transformer, need.vae_decoder].map(|s| s.total());
         match residency {
-            Residency::Apart => stages.into_iter().max().unwrap_or(0),
+            Residency::Apart | Residency::OneByOne => stages.into_iter().max().unwrap_or(0),
             Residency::Together => stages.into_iter().fold(0, u64::saturating_add),
         }
     }

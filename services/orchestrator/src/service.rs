@@ -30,7 +30,7 @@ use tracing::Instrument as _;
 use crate::generation::Generation;
 use crate::model::Model;
 use crate::plan::Plan;
-use crate::settings::Settings;
+use crate::settings::{Residency, Settings};
 pub(crate) use denoiser::DenoiseEvent;
 pub(crate) use text_encoder::EncodeEvent;
 pub(crate) use vae::DecodeEvent;
@@ -52,6 +52,10 @@ pub async fn run(
         model: Arc::new(Model::new(checkpoint)),
         stages: Arc::new(Stages::new(&settings)),
         generations: Arc::new(Semaphore::new(settings.limits.max_generations)),
+        turns: Arc::new(Semaphore::new(match settings.residency {
+            Residency::OneByOne => 1,
+            Residency::Apart | Residency::Together => settings.limits.max_generations,
+        })),
         settings,
         shutdown: shutdown.clone(),
     };
@@ -137,6 +141,8 @@ struct Orchestrator {
     stages: Arc<Stages>,
     /// A permit lives as long as its generation.
     generations: Arc<Semaphore>,
+    /// Generations that may use the stages at once; the others wait in their order.
+    turns: Arc<Semaphore>,
     settings: Settings,
     shutdown: Shutdown,
 }
@@ -156,7 +162,7 @@ impl GenerationService for Orchestrator {
         &self,
         request: Request<GenerateVideoRequest>,
     ) -> Result<Response<Self::GenerateVideoStream>, Status> {
-        self.shutdown.admit()?;
+        let _admission = self.shutdown.admit()?;
         let timeout = deadline_of(request.metadata());
         let (limits, residency) = (&self.settings.limits, self.settings.residency);
         let plan = Plan::new(request.into_inner(), &self.model, limits, residency)?;
@@ -165,6 +171,9 @@ impl GenerationService for Orchestrator {
         })?;
         let generation_id = format!("{:016x}", fastrand::u64(..));
         let span = tracing::info_span!("generation", id = generation_id);
+        // Whoever was admitted before and is not done yet.
+        let ahead = limits.max_generations - self.generations.available_permits() - 1;
+        let turns = Arc::clone(&self.turns);
         let stages = Arc::clone(&self.stages);
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let _entered = span.clone().entered();
@@ -173,7 +182,7 @@ impl GenerationService for Orchestrator {
                 let _permit = permit;
                 let generation =
                     Generation { plan, stages: &stages, responder: &responder, deadline };
-                generation.run(generation_id).await
+                generation.run(generation_id, &turns, ahead).await
             }
             .instrument(span)
         }))

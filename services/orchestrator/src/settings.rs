@@ -66,9 +66,12 @@ impl Default for RequestLimits {
 /// Which stages are in one machine's memory at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Residency {
-    /// Each stage alone: on its own machine, or loaded when the one before it has been released.
+    /// Each stage has a machine of its own.
     #[default]
     Apart,
-    /// All of them in this process.
+    /// All of them are in this process.
     Together,
+    /// This process holds one at a time: it is loaded when the one before it has been released, so
+    /// one generation is made at a time.
+    OneByOne,
 }

@@ -16,6 +16,7 @@ use cogwheel_service::{
     Failure, Fatal, Invalid, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs,
     deadline_of, respond, run_on,
 };
+use cogwheel_tensor::DType;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -52,9 +53,11 @@ pub async fn run(
     stage.compute.check()?;
     let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?;
     let runtime = Runtime::load().map_err(Fatal::failed)?;
+    let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
+    let need = need.text_encoder;
     // One process has one model, so its folder is name enough in the cache.
     let options = TextEncoderOptions {
-        session: stage.compute.session_options(),
+        session: stage.session_options(need.weights, need.activations),
         cache: EmbeddingCache::new(settings.cache_bytes),
         model_id: checkpoint.dir.display().to_string(),
     };
@@ -91,7 +94,7 @@ impl TextEncoderService for Prompts {
         &self,
         request: Request<EncodeRequest>,
     ) -> Result<Response<Self::EncodeStream>, Status> {
-        self.shutdown.admit()?;
+        let _admission = self.shutdown.admit()?;
         let deadline = deadline_of(request.metadata());
         let prompts = self.check(request.into_inner().prompts)?;
         let texts: Vec<_> = prompts.iter().map(String::as_str).collect();

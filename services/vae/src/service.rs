@@ -44,7 +44,10 @@ pub async fn run(
     stage.compute.check()?;
     let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?;
     let runtime = Runtime::load().map_err(Fatal::failed)?;
-    let options = stage.compute.session_options();
+    let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
+    let need = need.vae_decoder;
+    let options = stage.session_options(need.weights, need.activations);
+    let packed_bytes = if options.prepack { need.weights } else { 0 };
     let load = {
         let checkpoint = checkpoint.clone();
         move || Decoder::load(&checkpoint, &runtime, &options)
@@ -54,6 +57,7 @@ pub async fn run(
     let service = Vae {
         worker: Arc::clone(&worker),
         checkpoint: Arc::new(checkpoint),
+        packed_bytes,
         settings,
         shutdown: shutdown.clone(),
     };
@@ -69,6 +73,8 @@ pub async fn run(
 struct Vae {
     worker: Arc<Worker<Decoder>>,
     checkpoint: Arc<Checkpoint>,
+    /// Bytes that rearranged weights take beside the weights.
+    packed_bytes: u64,
     settings: Settings,
     shutdown: Shutdown,
 }
@@ -81,10 +87,11 @@ impl VaeService for Vae {
         &self,
         request: Request<Streaming<DecodeRequest>>,
     ) -> Result<Response<Self::DecodeStream>, Status> {
-        self.shutdown.admit()?;
+        let admission = self.shutdown.admit()?;
         let deadline = deadline_of(request.metadata());
         let mut messages = request.into_inner();
-        let latents = receive_latents(&mut messages, self.settings.max_latent_bytes).await?;
+        let receiving = receive_latents(&mut messages, self.settings.max_latent_bytes);
+        let latents = admission.receive(receiving).await?;
         self.check(&latents)?;
         let worker = Arc::clone(&self.worker);
         Ok(respond(&self.shutdown, deadline, |responder| async move {
@@ -120,7 +127,7 @@ impl Vae {
             width: width.saturating_mul(pixels),
         };
         let need = self.checkpoint.memory_estimate(DType::F32, DType::F32, &workload).vae_decoder;
-        self.settings.stage.check_memory("latents", need.total())
+        self.settings.stage.check_memory("latents", need.total().saturating_add(self.packed_bytes))
     }
 }
 

@@ -52,8 +52,8 @@ fn all_that_is_wrong_is_told_at_once_with_what_is_possible() {
     assert_eq!(
         messages,
         [
-            "num_frames must be 8n+1 with n at least 1, found 50: possible are 49 and 57",
-            "height must be a multiple of 16, found 484: possible are 480 and 496",
+            "expected 8n+1 frames with n at least 1, found 50: possible are 49 and 57",
+            "expected a height that is a multiple of 16, found 484: possible are 480 and 496",
         ]
     );
     assert_eq!(

@@ -95,6 +95,12 @@ impl Checkpoint {
         Defaults::of(self)
     }
 
+    /// What a guided request that leaves sizes open computes.
+    pub fn default_workload(&self) -> Workload {
+        let Defaults { num_frames, height, width, .. } = self.defaults();
+        Workload { batch: 2, num_frames, height, width }
+    }
+
     /// What the geometry of its videos follows from.
     pub fn geometry(&self) -> GeometryConfig {
         GeometryConfig {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// How a process ends: the exit codes of every binary.
@@ -44,7 +45,8 @@ impl Fatal {
 
     /// Says it on standard error and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        eprintln!("error: {}", self.message.replace('\n', " "));
+        // Standard error may be closed; the exit code still tells.
+        let _ = writeln!(io::stderr(), "error: {}", self.message.replace('\n', " "));
         self.exit.into()
     }
 }

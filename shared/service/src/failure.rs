@@ -1,3 +1,4 @@
+use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
@@ -96,6 +97,13 @@ pub enum Failure {
 impl Failure {
     /// What a stage answered, under the stage's name and address.
     pub fn of_stage(stage: &'static str, address: &str, status: Status) -> Self {
+        // A status with a source was made on this side, of an error of the transport: a connection
+        // that was cut has many names.
+        let cut = matches!(status.code(), Code::Unknown | Code::Cancelled | Code::Internal);
+        let status = match status.source() {
+            Some(_) if cut => Status::unavailable(status.message()),
+            _ => status,
+        };
         let message = match status.code() {
             // The transport's own words ("tcp connect error") do not say who.
             Code::Unavailable => format!("{address} cannot be reached ({})", status.message()),

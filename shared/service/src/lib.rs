@@ -26,5 +26,5 @@ pub use process::run_process;
 pub use receive::receive;
 pub use respond::{Gone, Responder, Responses, respond};
 pub use server::{Limits, Server, ServerArgs};
-pub use shutdown::Shutdown;
-pub use stage::{ComputeArgs, Events, ExecutionProvider, Precision, StageArgs, run_on};
+pub use shutdown::{Admission, Shutdown};
+pub use stage::{ComputeArgs, Events, ExecutionProvider, Precision, Prepack, StageArgs, run_on};

@@ -88,7 +88,10 @@ impl Server {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .build_v1()
             .map_err(|error| Fatal::failed(format!("reflection: {error}")))?;
+        let name = self.name;
         let router = tonic::transport::Server::builder()
+            // What is logged while a call is served says which service serves it.
+            .trace_fn(move |_| tracing::info_span!("call", service = name))
             .max_concurrent_streams(limits.max_streams)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)

@@ -54,9 +54,23 @@ pub struct ComputeArgs {
         value_name = "PROVIDER"
     )]
     pub execution_provider: ExecutionProvider,
+    /// Rearrange weights once for faster products, which takes them twice; auto: where they fit twice
+    #[arg(long, value_enum, env = "COGWHEEL_PREPACK", default_value = "auto", value_name = "WHEN")]
+    pub prepack: Prepack,
     /// Threads of one operator; default: one for each physical core
     #[arg(long, env = "COGWHEEL_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+}
+
+/// When weights are rearranged for faster products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Prepack {
+    /// Where they fit into memory twice.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
 }
 
 /// Precision of weights and of the state between steps.
@@ -77,7 +91,7 @@ pub enum Precision {
 /// Where a model is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExecutionProvider {
-    /// CUDA where there is one, else the CPU.
+    /// The CPU, in this build.
     Auto,
     /// The CPU.
     Cpu,
@@ -89,8 +103,13 @@ impl ComputeArgs {
     /// Passes what this build can honour.
     ///
     /// # Errors
-    /// [`Failure::Invalid`] for a precision it cannot.
+    /// [`Failure::Invalid`] for a precision it cannot, or that CUDA would take by itself.
     pub fn check(&self) -> Result<(), Failure> {
+        if self.execution_provider == ExecutionProvider::Cuda && self.precision == Precision::Auto {
+            let found = "expected fp32, all that this build computes in; auto on cuda is the \
+                         checkpoint's own";
+            return Err(Failure::invalid("precision", found));
+        }
         match self.precision {
             Precision::Auto | Precision::Fp32 => Ok(()),
             other => {
@@ -102,17 +121,6 @@ impl ComputeArgs {
             }
         }
     }
-
-    /// What a session is made with.
-    pub fn session_options(&self) -> SessionOptions {
-        let provider = match self.execution_provider {
-            ExecutionProvider::Auto => Provider::Auto,
-            ExecutionProvider::Cpu => Provider::Cpu,
-            ExecutionProvider::Cuda => Provider::Cuda,
-        };
-        let threads = self.threads.map(usize::from);
-        SessionOptions { threads, provider, ..SessionOptions::default() }
-    }
 }
 
 impl StageArgs {
@@ -121,10 +129,31 @@ impl StageArgs {
     /// # Errors
     /// [`Failure::Invalid`] of `field` when it is more than the limit.
     pub fn check_memory(&self, field: &str, need: u64) -> Result<(), Failure> {
-        match self.memory_limit.or_else(machine_memory) {
+        match self.memory() {
             Some(limit) if need > limit => Err(Failure::invalid(field, MemoryNeed { need, limit })),
             _ => Ok(()),
         }
+    }
+
+    /// Bytes of memory that the stage may take, where that is known.
+    fn memory(&self) -> Option<u64> {
+        self.memory_limit.or_else(machine_memory)
+    }
+
+    /// What a session is made with, for a model of so many bytes of weights and of activations.
+    pub fn session_options(&self, weights: u64, activations: u64) -> SessionOptions {
+        let compute = &self.compute;
+        let provider = match compute.execution_provider {
+            ExecutionProvider::Auto | ExecutionProvider::Cpu => Provider::Cpu,
+            ExecutionProvider::Cuda => Provider::Cuda,
+        };
+        let twice = weights.saturating_mul(2).saturating_add(activations);
+        let prepack = match compute.prepack {
+            Prepack::Auto => self.memory().is_none_or(|limit| twice <= limit),
+            Prepack::On => true,
+            Prepack::Off => false,
+        };
+        SessionOptions { provider, threads: compute.threads.map(usize::from), prepack }
     }
 
     /// What the stage's worker is made with.

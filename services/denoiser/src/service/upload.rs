@@ -62,15 +62,23 @@ impl Upload {
         };
         let negative_prompt = inbox.take(NEGATIVE_PROMPT);
         let initial_latents = inbox.take(INITIAL_LATENTS);
+        let embedding = embedding_shape(checkpoint);
+        let mut invalid = Invalid::default();
+        check_tensor(&mut invalid, PROMPT, Some(&prompt), &embedding);
+        check_tensor(&mut invalid, NEGATIVE_PROMPT, negative_prompt.as_ref(), &embedding);
+        check_tensor(&mut invalid, INITIAL_LATENTS, initial_latents.as_ref(), &latents.shape());
+        if negative_prompt.is_none() && is_guided(&sampling) {
+            invalid.add(NEGATIVE_PROMPT, "expected a tensor, since guidance is on, found none");
+        }
+        invalid.or(())?;
         let size = header.size.unwrap_or_default();
         Ok(Self { sampling, size, scheduler, latents, prompt, negative_prompt, initial_latents })
     }
 
     /// Bytes that a step needs at its peak, the model included.
     pub(super) fn memory(&self, checkpoint: &Checkpoint) -> u64 {
-        let guided = Guidance::new(self.sampling.guidance_scale, false) != Guidance::Off;
         let workload = Workload {
-            batch: 1 + usize::from(guided),
+            batch: 1 + usize::from(is_guided(&self.sampling)),
             num_frames: self.size.num_frames as usize,
             height: self.size.height as usize,
             width: self.size.width as usize,
@@ -134,10 +142,35 @@ fn check(
     }
 }
 
+/// Notes what a tensor that came is not.
+fn check_tensor(invalid: &mut Invalid, name: &str, tensor: Option<&Tensor>, shape: &[usize]) {
+    let Some(tensor) = tensor else { return };
+    match tensor.as_f32() {
+        Ok(values) if tensor.shape() == shape => {
+            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                let found = values[at];
+                invalid.add(name, format!("expected finite numbers, found {found} at element {at}"));
+            }
+        }
+        _ => {
+            let (dtype, found) = (tensor.dtype(), tensor.shape());
+            invalid.add(name, format!("expected F32 {shape:?}, found {dtype} {found:?}"));
+        }
+    }
+}
+
+fn is_guided(sampling: &Sampling) -> bool {
+    Guidance::new(sampling.guidance_scale, false) != Guidance::Off
+}
+
+fn embedding_shape(checkpoint: &Checkpoint) -> [usize; 3] {
+    let config = &checkpoint.transformer;
+    [1, config.max_text_seq_length, config.text_embed_dim]
+}
+
 /// Both embeddings and the latents, in fp32.
 fn byte_limit(checkpoint: &Checkpoint, latents: &LatentGeometry) -> usize {
-    let config = &checkpoint.transformer;
-    let embedding = config.max_text_seq_length.saturating_mul(config.text_embed_dim);
+    let embedding = embedding_shape(checkpoint).iter().fold(1_usize, |n, &m| n.saturating_mul(m));
     let values = embedding.saturating_mul(2).saturating_add(latents.element_count());
     values.saturating_mul(size_of::<f32>())
 }

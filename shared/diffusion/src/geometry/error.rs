@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GeometryError {
     /// A number of frames that the decoder would not give back.
-    #[error("num_frames must be {step}n+1 with n at least 1, found {found}: possible are {}", list(.nearest))]
+    #[error("expected {step}n+1 frames with n at least 1, found {found}: possible are {}", list(.nearest))]
     NumFrames {
         /// The number asked for.
         found: usize,
@@ -14,7 +14,7 @@ pub enum GeometryError {
         nearest: Vec<usize>,
     },
     /// A side that is no whole number of tokens.
-    #[error("{side} must be a multiple of {step}, found {found}: possible are {}", list(.nearest))]
+    #[error("expected a {side} that is a multiple of {step}, found {found}: possible are {}", list(.nearest))]
     Side {
         /// `width` or `height`.
         side: &'static str,
