@@ -50,7 +50,6 @@ pub async fn run(
     let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
     let need = need.transformer;
     let options = stage.session_options(need.weights, need.activations);
-    let packed_bytes = if options.prepack { need.weights } else { 0 };
     let load = {
         let checkpoint = checkpoint.clone();
         move || -> Result<Transformer, Box<dyn std::error::Error>> {
@@ -64,7 +63,6 @@ pub async fn run(
     let service = Denoiser {
         worker: Arc::clone(&worker),
         checkpoint: Arc::new(checkpoint),
-        packed_bytes,
         stage,
         shutdown: shutdown.clone(),
     };
@@ -80,8 +78,6 @@ pub async fn run(
 struct Denoiser {
     worker: Arc<Worker<Transformer>>,
     checkpoint: Arc<Checkpoint>,
-    /// Bytes that rearranged weights take beside the weights.
-    packed_bytes: u64,
     stage: StageArgs,
     shutdown: Shutdown,
 }
@@ -99,7 +95,7 @@ impl DenoiserService for Denoiser {
         let mut messages = request.into_inner();
         let receiving = Upload::receive(&self.checkpoint, &mut messages);
         let upload = admission.receive(receiving).await?;
-        let need = upload.memory(&self.checkpoint).saturating_add(self.packed_bytes);
+        let need = upload.memory(&self.checkpoint);
         self.stage.check_memory("size", need)?;
         let request = upload.into_request(self.checkpoint.scheduler.config.clone());
         let worker = Arc::clone(&self.worker);

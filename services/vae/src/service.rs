@@ -47,7 +47,6 @@ pub async fn run(
     let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
     let need = need.vae_decoder;
     let options = stage.session_options(need.weights, need.activations);
-    let packed_bytes = if options.prepack { need.weights } else { 0 };
     let load = {
         let checkpoint = checkpoint.clone();
         move || Decoder::load(&checkpoint, &runtime, &options)
@@ -57,7 +56,6 @@ pub async fn run(
     let service = Vae {
         worker: Arc::clone(&worker),
         checkpoint: Arc::new(checkpoint),
-        packed_bytes,
         settings,
         shutdown: shutdown.clone(),
     };
@@ -73,8 +71,6 @@ pub async fn run(
 struct Vae {
     worker: Arc<Worker<Decoder>>,
     checkpoint: Arc<Checkpoint>,
-    /// Bytes that rearranged weights take beside the weights.
-    packed_bytes: u64,
     settings: Settings,
     shutdown: Shutdown,
 }
@@ -127,7 +123,7 @@ impl Vae {
             width: width.saturating_mul(pixels),
         };
         let need = self.checkpoint.memory_estimate(DType::F32, DType::F32, &workload).vae_decoder;
-        self.settings.stage.check_memory("latents", need.total().saturating_add(self.packed_bytes))
+        self.settings.stage.check_memory("latents", need.total())
     }
 }
 

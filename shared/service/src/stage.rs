@@ -54,7 +54,7 @@ pub struct ComputeArgs {
         value_name = "PROVIDER"
     )]
     pub execution_provider: ExecutionProvider,
-    /// Rearrange weights once for faster products, which takes them twice; auto: where they fit twice
+    /// Rearrange weights at load for faster products; loading then takes them twice. auto: where they fit twice
     #[arg(long, value_enum, env = "COGWHEEL_PREPACK", default_value = "auto", value_name = "WHEN")]
     pub prepack: Prepack,
     /// Threads of one operator; default: one for each physical core

@@ -149,7 +149,8 @@ fn check_tensor(invalid: &mut Invalid, name: &str, tensor: Option<&Tensor>, shap
         Ok(values) if tensor.shape() == shape => {
             if let Some(at) = values.iter().position(|value| !value.is_finite()) {
                 let found = values[at];
-                invalid.add(name, format!("expected finite numbers, found {found} at element {at}"));
+                invalid
+                    .add(name, format!("expected finite numbers, found {found} at element {at}"));
             }
         }
         _ => {
