@@ -1,7 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::Read,
+    io::{self, Read},
     path::{Component, Path, PathBuf},
 };
 
@@ -32,6 +32,10 @@ impl Index {
     /// file name: nothing outside the index's own folder is ever opened.
     pub(crate) fn read(path: &Path) -> Result<Self, WeightsError> {
         let error = |source| WeightsError::Read { path: path.to_path_buf(), source };
+        // Asked before opening: opening a pipe would wait for its writer.
+        if !std::fs::metadata(path).map_err(error)?.is_file() {
+            return Err(error(io::Error::other("not a regular file")));
+        }
         let mut text = Vec::new();
         let file = File::open(path).map_err(error)?;
         file.take(LIMIT + 1).read_to_end(&mut text).map_err(error)?;

@@ -9,6 +9,10 @@ use super::TokenizerError;
 /// A file's bytes, at most `limit`, so that what is built from them stays bounded too.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, TokenizerError> {
     let failed = |source| TokenizerError::Read { path: path.to_owned(), source };
+    // Asked before opening: opening a pipe would wait for its writer.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("not a regular file")));
+    }
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
