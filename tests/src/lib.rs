@@ -2,16 +2,24 @@
 //! how results are compared.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "fixtures of tests")]
 
+pub mod calls;
 mod chain;
 mod compare;
+mod damaged;
+mod eventually;
 mod journal;
+pub mod parts;
 mod processes;
 mod reference;
+mod stages;
 mod video;
 
 pub use chain::Chain;
 pub use compare::{psnr, relative_error};
+pub use damaged::DamagedCheckpoint;
+pub use eventually::eventually;
 pub use journal::{Entry, Journal};
-pub use processes::{Process, ServiceProcess, Stages, binary};
+pub use processes::{Process, ServiceProcess, binary};
 pub use reference::{Case, data, repository};
+pub use stages::Stages;
 pub use video::{Video, collect};

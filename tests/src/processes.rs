@@ -1,9 +1,13 @@
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
+
+use cogwheel_service::connect;
+use tonic::transport::Channel;
 
 use crate::repository;
 
@@ -12,17 +16,29 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The path of a binary of the workspace, built in the profile of the tests.
 pub fn binary(name: &str) -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let package = if name == "cogwheel" { "cogwheel" } else { name };
-    let status = Command::new(cargo)
-        .args(["build", "--quiet", "--offline", "--package", package, "--bin", name])
-        .current_dir(repository())
-        .status()
-        .unwrap();
-    assert!(status.success(), "{name} does not build");
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap();
+    if let Some(path) = built.get(name) {
+        return path.clone();
+    }
+    let path = build(name);
+    built.insert(name.to_owned(), path.clone());
+    path
+}
+
+/// Cargo builds the binaries of other packages for nobody's tests, so they are asked for here.
+fn build(name: &str) -> PathBuf {
     // target/PROFILE/deps/this-test
     let test = std::env::current_exe().unwrap();
-    test.parent().unwrap().parent().unwrap().join(name)
+    let folder = test.parent().unwrap().parent().unwrap();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--offline", "--package", name, "--bin", name]);
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    assert!(command.current_dir(repository()).status().unwrap().success(), "{name} does not build");
+    folder.join(name)
 }
 
 /// A process that is killed when the test ends.
@@ -45,16 +61,23 @@ impl Process {
 
     /// Waits for the end; gives the status, standard output and standard error.
     pub fn wait(mut self) -> (ExitStatus, String, String) {
-        let mut error = self.0.stderr.take().unwrap();
-        let errors = std::thread::spawn(move || {
-            let mut text = String::new();
-            error.read_to_string(&mut text).unwrap();
-            text
-        });
-        let mut output = String::new();
-        self.0.stdout.take().unwrap().read_to_string(&mut output).unwrap();
-        (self.0.wait().unwrap(), output, errors.join().unwrap())
+        let output = read_to_end(self.0.stdout.take().unwrap());
+        let error = read_to_end(self.0.stderr.take().unwrap());
+        // Both end with the process.
+        let output = output.recv_timeout(PATIENCE).expect("the process ends");
+        let error = error.recv_timeout(PATIENCE).expect("the process ends");
+        (self.0.wait().unwrap(), output, error)
     }
+}
+
+fn read_to_end(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).unwrap();
+        let _ = sender.send(text);
+    });
+    receiver
 }
 
 impl Drop for Process {
@@ -70,24 +93,28 @@ pub struct ServiceProcess {
     process: Process,
     /// `http://127.0.0.1:PORT`.
     pub url: String,
-    /// Every line it logs.
-    pub logs: mpsc::Receiver<String>,
+    lines: mpsc::Receiver<String>,
+    seen: Mutex<Vec<String>>,
 }
 
 impl ServiceProcess {
     /// Starts a service binary on a free port and waits until it listens.
     pub fn start(name: &str, args: &[&str]) -> Self {
-        let program = binary(name);
-        let mut all = vec!["--listen", "127.0.0.1:0", "--log-format", "json"];
+        Self::start_on("127.0.0.1:0", name, args)
+    }
+
+    /// Starts a service binary on an address and waits until it listens.
+    pub fn start_on(address: &str, name: &str, args: &[&str]) -> Self {
+        let mut all = vec!["--listen", address, "--log-format", "json"];
         all.extend(args);
-        Self::of(&program, &all)
+        Self::of(&binary(name), &all)
     }
 
     /// Starts a program that logs JSON lines and waits until it listens.
     pub fn of(program: &Path, args: &[&str]) -> Self {
         let mut process = Process::start(program, args);
         let lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
-        let (sender, logs) = mpsc::channel();
+        let (sender, received) = mpsc::channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if sender.send(line).is_err() {
@@ -95,67 +122,62 @@ impl ServiceProcess {
                 }
             }
         });
-        let mut service = Self { process, url: String::new(), logs };
+        let seen = Mutex::default();
+        let mut service = Self { process, url: String::new(), lines: received, seen };
         let line = service.wait_for("\"listening\"");
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         service.url = format!("http://{}", line["address"].as_str().unwrap());
         service
     }
 
-    /// Waits for a log line that contains `text`.
+    /// Waits for a log line, after those waited for already, that contains `text`.
     pub fn wait_for(&self, text: &str) -> String {
-        let mut seen = Vec::new();
         loop {
-            match self.logs.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(text) => return line,
-                Ok(line) => seen.push(line),
-                Err(error) => panic!("no log line with {text} ({error}); found {seen:#?}"),
+            let line = self.lines.recv_timeout(PATIENCE);
+            let mut seen = self.seen.lock().unwrap();
+            let line = line.unwrap_or_else(|error| panic!("no {text} ({error}) in {seen:#?}"));
+            seen.push(line.clone());
+            if line.contains(text) {
+                return line;
             }
         }
     }
 
+    /// `HOST:PORT`, as `--listen` takes it.
+    pub fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
+    /// A channel of its own.
+    pub fn channel(&self) -> Channel {
+        connect(&self.url.parse().unwrap())
+    }
+
     /// Asks it to end.
     pub fn terminate(&self) {
-        self.process.signal("TERM");
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
     }
 
     /// Waits for its end.
-    pub fn wait(mut self) -> ExitStatus {
-        self.process.0.wait().unwrap()
+    pub fn wait(self) -> ExitStatus {
+        self.finish().0
     }
-}
 
-/// Four processes, chained by TCP.
-#[derive(Debug)]
-pub struct Stages {
-    /// Embeddings.
-    pub text_encoder: ServiceProcess,
-    /// Latents.
-    pub denoiser: ServiceProcess,
-    /// Frames.
-    pub vae: ServiceProcess,
-    /// The public API.
-    pub orchestrator: ServiceProcess,
-}
-
-impl Stages {
-    /// Starts all four on a checkpoint and waits until the stages are ready.
-    pub fn start(model: &Path) -> Self {
-        let model = model.to_str().unwrap();
-        let stage = ["--model", model, "--threads", "1"];
-        let text_encoder = ServiceProcess::start("cogwheel-text-encoder", &stage);
-        let denoiser = ServiceProcess::start("cogwheel-denoiser", &stage);
-        let vae = ServiceProcess::start("cogwheel-vae", &stage);
-        let args = [
-            ["--model", model],
-            ["--text-encoder", &text_encoder.url],
-            ["--denoiser", &denoiser.url],
-            ["--vae", &vae.url],
-        ];
-        let orchestrator = ServiceProcess::start("cogwheel-orchestrator", args.as_flattened());
-        for stage in [&text_encoder, &denoiser, &vae] {
-            stage.wait_for("\"ready\"");
+    /// Waits for its end; gives every line it wrote on standard error as well.
+    pub fn finish(mut self) -> (ExitStatus, Vec<String>) {
+        let mut lines = self.seen.into_inner().unwrap();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => lines.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it does not end; logs: {lines:#?}"),
+            }
         }
-        Self { text_encoder, denoiser, vae, orchestrator }
+        (self.process.0.wait().unwrap(), lines)
     }
 }
