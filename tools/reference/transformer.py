@@ -1,9 +1,9 @@
 """Makes tests/data/transformer.safetensors: single forwards of the tiny checkpoints' transformers.
 
-For each checkpoint of tests/data/checkpoints (weights loaded as fp32) two cases: the latents'
-size that the config names, and another size and number of frames. A case holds one sample, two
-prompts' embeddings, a timestep, and what `CogVideoXTransformer3DModel` predicts for the sample
-under either prompt, in fp32 on the CPU:
+For each checkpoint of tests/data/checkpoints (weights loaded as fp32) three cases: the latents'
+size that the config names, another size and number of frames, and one of many more tokens. A case
+holds one sample, two prompts' embeddings, a timestep, and what `CogVideoXTransformer3DModel`
+predicts for the sample under either prompt, in fp32 on the CPU:
 
   CASE.latents [frames, channels, height, width]   CASE.text [2, tokens, channels]
   CASE.timestep [1]                                CASE.prediction [2, frames, channels, height, width]
@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHECKPOINTS = ROOT / "tests/data/checkpoints"
 # Frames, height and width of the latents, and the timestep.
-SIZES = {"configured": (3, 6, 8, 999), "other": (5, 10, 4, 421)}
+SIZES = {"configured": (3, 6, 8, 999), "other": (5, 10, 4, 421), "large": (7, 16, 16, 37)}
 
 
 def rotary(transformer, frames, height, width):

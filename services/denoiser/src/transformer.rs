@@ -5,7 +5,7 @@ mod positions;
 use std::time::Duration;
 
 use cogwheel_diffusion::{
-    geometry::{patchify, unpatchify},
+    geometry::{TokenGrid, patchify, unpatchify},
     positions::{PositionError, timestep_projection},
 };
 use cogwheel_engine::{
@@ -13,7 +13,7 @@ use cogwheel_engine::{
 };
 use cogwheel_models::{
     config::TransformerConfig,
-    transformer::{TransformerError, io, transformer},
+    transformer::{Chunks, TransformerError, io, transformer},
 };
 use cogwheel_tensor::{DType, Tensor, TensorError};
 
@@ -59,6 +59,7 @@ pub struct Conditions {
     /// `[batch, tokens, channels]`.
     text: Tensor,
     positions: Positions,
+    chunks: Chunks,
     /// Of the latents: frames, channels, height, width.
     shape: [usize; 4],
 }
@@ -110,8 +111,10 @@ impl Transformer {
             return Err(ForwardError::Shape { what: "prompt embeddings", expected, found });
         }
         text.as_f32()?;
-        let positions = Positions::new(config, [frames / p_t, height / p, width / p])?;
-        Ok(Conditions { text, positions, shape })
+        let grid = TokenGrid { frames: frames / p_t, height: height / p, width: width / p };
+        let positions = Positions::new(config, grid)?;
+        let chunks = Chunks::new(text.shape()[0], length, grid.token_count())?;
+        Ok(Conditions { text, positions, chunks, shape })
     }
 
     /// What the model predicts for one sample at `timestep` (0 to 999) under each of the prompts:
@@ -151,6 +154,7 @@ impl Transformer {
             (io::TIMESTEP_PROJECTION, (&projection).into()),
         ];
         inputs.extend(conditions.positions.inputs());
+        inputs.extend(conditions.chunks.inputs().map(|(name, tensor)| (name, tensor.into())));
         let outputs = self.session.run(&inputs, cancellation)?;
         let output = outputs.into_iter().next().ok_or_else(|| ForwardError::Shape {
             what: "outputs",

@@ -20,7 +20,10 @@ const IR_VERSION: i64 = 10;
 /// is built in (see [`GraphBuilder::scoped`]), so a profile reads like the model's module tree.
 #[derive(Debug)]
 pub struct GraphBuilder {
+    /// The graph being built: the model's, or for a while a part's.
     graph: GraphProto,
+    /// Constants and weights, all the model's own: parts see them from there.
+    initializers: Vec<TensorProto>,
     weights: Vec<WeightSlot>,
     names: HashSet<String>,
     scope: Vec<String>,
@@ -32,6 +35,7 @@ impl GraphBuilder {
     pub fn new(name: &str) -> Self {
         Self {
             graph: GraphProto { name: name.to_owned(), ..GraphProto::default() },
+            initializers: Vec::new(),
             weights: Vec::new(),
             names: HashSet::new(),
             scope: Vec::new(),
@@ -65,7 +69,7 @@ impl GraphBuilder {
         if self.names.insert(name.to_owned()) {
             let entry =
                 |key: &str, value: String| StringStringEntryProto { key: key.into(), value };
-            self.graph.initializer.push(TensorProto {
+            self.initializers.push(TensorProto {
                 dims: shape.iter().map(|&dim| dim as i64).collect(),
                 data_type: element_type(dtype),
                 name: name.to_owned(),
@@ -86,7 +90,7 @@ impl GraphBuilder {
     /// read by its optimizer, which would silently work on the placeholder.
     pub fn constant(&mut self, name: &str, tensor: &Tensor) -> Value {
         let name = self.fresh(name);
-        self.graph.initializer.push(TensorProto {
+        self.initializers.push(TensorProto {
             dims: tensor.shape().iter().map(|&dim| dim as i64).collect(),
             data_type: element_type(tensor.dtype()),
             name: name.clone(),
@@ -123,7 +127,8 @@ impl GraphBuilder {
     }
 
     /// The finished model.
-    pub fn finish(self) -> Model {
+    pub fn finish(mut self) -> Model {
+        self.graph.initializer = self.initializers;
         let opset = |domain: &str, version| OperatorSetIdProto {
             domain: domain.to_owned(),
             version: Some(version),
@@ -135,6 +140,25 @@ impl GraphBuilder {
             opset_import: vec![opset("", OPSET), opset("com.microsoft", 1)],
         };
         Model { proto, weights: self.weights }
+    }
+
+    /// Builds a part that a node holds (the body of a loop) on inputs of these dtypes; it sees
+    /// every value of the graph around it.
+    pub(crate) fn part(
+        &mut self,
+        dtypes: &[DType],
+        build: impl FnOnce(&mut Self, &[Value]) -> Result<Vec<Value>, GraphError>,
+    ) -> Result<(GraphProto, Vec<DType>), GraphError> {
+        let name = self.fresh("part");
+        let outer = std::mem::replace(&mut self.graph, GraphProto { name, ..Default::default() });
+        let inputs: Vec<Value> =
+            dtypes.iter().map(|&dtype| Value::new(self.fresh("each"), dtype)).collect();
+        let result = build(self, &inputs);
+        let mut part = std::mem::replace(&mut self.graph, outer);
+        let results = result?;
+        part.input = inputs.iter().map(|v| untyped_shape(v.name(), v.dtype())).collect();
+        part.output = results.iter().map(|v| untyped_shape(v.name(), v.dtype())).collect();
+        Ok((part, results.iter().map(Value::dtype).collect()))
     }
 
     /// Applies an operator with one result; an absent operand is `None`.
@@ -159,6 +183,22 @@ impl GraphBuilder {
     ) -> [Value; N] {
         let inputs = operands.iter().map(|v| v.map_or("", Value::name).to_owned()).collect();
         let results = dtypes.map(|dtype| Value::new(self.fresh(operator), dtype));
+        let outputs = results.iter().map(|value| value.name().to_owned()).collect();
+        self.push(domain, operator, inputs, outputs, attributes);
+        results
+    }
+
+    /// Applies an operator whose number of results is known only now.
+    pub(crate) fn apply_all(
+        &mut self,
+        (domain, operator): (&str, &str),
+        operands: &[&Value],
+        attributes: Vec<AttributeProto>,
+        dtypes: &[DType],
+    ) -> Vec<Value> {
+        let inputs = operands.iter().map(|value| value.name().to_owned()).collect();
+        let results: Vec<Value> =
+            dtypes.iter().map(|&dtype| Value::new(self.fresh(operator), dtype)).collect();
         let outputs = results.iter().map(|value| value.name().to_owned()).collect();
         self.push(domain, operator, inputs, outputs, attributes);
         results
@@ -200,6 +240,15 @@ impl GraphBuilder {
         name.push('#');
         name.push_str(&self.serial.to_string());
         name
+    }
+}
+
+/// A tensor of a dtype and any shape.
+fn untyped_shape(name: &str, dtype: DType) -> ValueInfoProto {
+    let tensor_type = TensorTypeProto { elem_type: element_type(dtype), shape: None };
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto { tensor_type: Some(tensor_type) }),
     }
 }
 

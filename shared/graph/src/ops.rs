@@ -5,6 +5,7 @@ mod attribute;
 pub(crate) mod convolution;
 mod elementwise;
 mod linear;
+mod loops;
 mod normalization;
 mod reduction;
 mod shape;

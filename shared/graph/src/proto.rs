@@ -89,13 +89,16 @@ pub struct AttributeProto {
     /// Value of a `STRING`.
     #[prost(bytes = "vec", optional, tag = "4")]
     pub s: Option<Vec<u8>>,
+    /// Value of a `GRAPH`.
+    #[prost(message, optional, tag = "6")]
+    pub g: Option<GraphProto>,
     /// Values of `FLOATS`.
     #[prost(float, repeated, packed = "false", tag = "7")]
     pub floats: Vec<f32>,
     /// Values of `INTS`.
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
-    /// Which of the values counts: 1 FLOAT, 2 INT, 3 STRING, 6 FLOATS, 7 INTS.
+    /// Which of the values counts: 1 FLOAT, 2 INT, 3 STRING, 5 GRAPH, 6 FLOATS, 7 INTS.
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }

@@ -2,18 +2,21 @@
 
 mod attention;
 mod block;
+mod chunks;
 mod embedding;
+mod linear;
 mod modulation;
 mod output;
-mod stream;
 
 use cogwheel_graph::{Dim, GraphBuilder, GraphError, Model};
 use cogwheel_tensor::DType;
 
 use crate::config::TransformerConfig;
+use attention::Rotary;
 use block::Block;
+pub use chunks::Chunks;
+use chunks::Layout;
 use modulation::TimeEmbedding;
-use stream::Shapes;
 
 /// Names of the graph's inputs and of its output.
 pub mod io {
@@ -29,6 +32,14 @@ pub mod io {
     pub const ROTARY_COS: &str = "rotary_cos";
     /// The same shape: 0 for text, then the video's.
     pub const ROTARY_SIN: &str = "rotary_sin";
+    /// `[video chunks, rows]`, i64: see [`Chunks`](super::Chunks), as for the next three.
+    pub const VIDEO_CHUNKS: &str = "video_chunks";
+    /// `[text chunks, rows]`, i64.
+    pub const TEXT_CHUNKS: &str = "text_chunks";
+    /// `[chunks]`, i64.
+    pub const CHUNK_KINDS: &str = "chunk_kinds";
+    /// `[batch, max_text_seq_length + tokens]`, i64.
+    pub const SEQUENCES: &str = "sequences";
     /// `[batch, tokens, out_channels * patch_size^2]` (times `patch_size_t`): the prediction.
     pub const PREDICTION: &str = "prediction";
 }
@@ -50,9 +61,10 @@ pub enum TransformerError {
 /// diffusers' `CogVideoXTransformer3DModel.forward`, computed in `dtype`, for any batch and any
 /// number of video tokens. Weights keep their names in the checkpoint.
 ///
-/// Two things differ from diffusers without changing a value beyond rounding: one timestep serves
-/// the batch, so that modulation acts on the norms' vectors instead of on every token; and the
-/// text's last block, which nothing reads, is left out.
+/// Everything but attention is done chunk by chunk, see [`Chunks`]. Two more things differ from
+/// diffusers, none by more than rounding: one timestep serves the batch, so that modulation acts
+/// on the norms' vectors instead of on every token; and what the last block makes of the text,
+/// which nothing reads, is left out.
 ///
 /// # Errors
 /// [`TransformerError::Unsupported`] for a learned position table and for `ofs_embed_dim`.
@@ -68,28 +80,37 @@ pub fn transformer(config: &TransformerConfig, dtype: DType) -> Result<Model, Tr
     Ok(builder.finish())
 }
 
-fn build(
-    g: &mut GraphBuilder,
-    config: &TransformerConfig,
-    dtype: DType,
-) -> Result<(), GraphError> {
+fn build(g: &mut GraphBuilder, config: &TransformerConfig, dtype: DType) -> Result<(), GraphError> {
     let time = TimeEmbedding::new(g, config, dtype)?;
-    let mut stream = embedding::embed(g, config, dtype)?;
-    let shapes = Shapes::of(g, &stream.video, config)?;
-    let rotary = attention::Rotary::new(g, config, dtype)?;
+    let layout = Layout::new(g, config)?;
+    let rotary = Rotary::new(g, config, dtype)?;
+    let joint = embedding::embed(g, config, dtype)?;
+    let mut state = layout.chunked(g, &joint, &layout.all_chunks);
+
+    // A block's second half and the next one's first are one pass over the chunks.
+    let mut block = Block::new(g, config, &time, &layout, 0)?;
+    let mut projected = block.begin(g, &state)?;
     for index in 0..config.num_layers {
-        let block = Block { config, time: &time, rotary: rotary.as_ref(), shapes: &shapes };
-        stream = g.scoped(format!("transformer_blocks.{index}"), |g| {
-            block.build(g, stream, index + 1 == config.num_layers)
-        })?;
+        let attended = attention::attend(g, config, rotary.as_ref(), &layout, &projected)?;
+        if index + 1 < config.num_layers {
+            let next = Block::new(g, config, &time, &layout, index + 1)?;
+            let attended = layout.chunked(g, &attended, &layout.all_chunks);
+            (state, projected) = block.end_and_begin(g, &state, &attended, &next)?;
+            block = next;
+        } else {
+            let state = layout.first_video_chunks(g, &state);
+            let attended = layout.chunked(g, &attended, &layout.video_chunks);
+            let output = output::Output::new(g, config, &time)?;
+            let prediction = block.end_and_project(g, &state, &attended, &output)?;
+            let prediction = layout.video_sequences(g, &prediction);
+            let dims = [Dim::Free("batch"), Dim::Free("tokens"), Dim::Fixed(output.features)];
+            g.output(io::PREDICTION, &prediction, &dims)?;
+        }
     }
-    let prediction = output::project(g, config, &time, &shapes, &stream.video)?;
-    let features = patch_features(config) * config.out_channels;
-    let dims = [Dim::Free("batch"), Dim::Free("tokens"), Dim::Fixed(features)];
-    g.output(io::PREDICTION, &prediction, &dims)
+    Ok(())
 }
 
 /// Latents that one patch holds of each channel.
-fn patch_features(config: &TransformerConfig) -> usize {
+fn patch_volume(config: &TransformerConfig) -> usize {
     config.patch_size * config.patch_size * config.patch_size_t.unwrap_or(1)
 }

@@ -23,12 +23,8 @@ pub(super) enum Positions {
 }
 
 impl Positions {
-    /// For a grid of tokens: frames, rows, columns.
-    pub(super) fn new(
-        config: &TransformerConfig,
-        [frames, height, width]: [usize; 3],
-    ) -> Result<Self, ForwardError> {
-        let grid = TokenGrid { frames, height, width };
+    /// For a grid of tokens.
+    pub(super) fn new(config: &TransformerConfig, grid: TokenGrid) -> Result<Self, ForwardError> {
         match config.use_rotary_positional_embeddings {
             true => Self::rotary(config, grid),
             false => {

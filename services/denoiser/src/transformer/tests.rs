@@ -76,6 +76,12 @@ fn rope_forward_equals_diffusers_at_another_size() {
 }
 
 #[test]
+fn tokens_of_many_chunks_are_predicted_as_diffusers_does() {
+    check("sincos", "large", options());
+    check("rope", "large", options());
+}
+
+#[test]
 fn weights_read_where_they_lie_give_the_same_forward() {
     check("sincos", "configured", SessionOptions { prepack: false, ..options() });
     check("rope", "configured", SessionOptions { prepack: false, ..options() });

@@ -1,8 +1,9 @@
-use crate::proto::AttributeProto;
+use crate::proto::{AttributeProto, GraphProto};
 
 const FLOAT: i32 = 1;
 const INT: i32 = 2;
 const STRING: i32 = 3;
+const GRAPH: i32 = 5;
 const INTS: i32 = 7;
 
 /// An attribute of type `INT`.
@@ -24,4 +25,9 @@ pub(crate) fn string(name: &str, value: &str) -> AttributeProto {
 /// An attribute of type `INTS`.
 pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto { name: name.into(), ints: values.to_vec(), r#type: INTS, ..Default::default() }
+}
+
+/// An attribute of type `GRAPH`.
+pub(crate) fn graph(name: &str, value: GraphProto) -> AttributeProto {
+    AttributeProto { name: name.into(), g: Some(value), r#type: GRAPH, ..Default::default() }
 }

@@ -72,6 +72,12 @@ impl GraphBuilder {
         self.apply(("", "Slice"), &operands, vec![], x.dtype())
     }
 
+    /// The first `count` elements along the first axis; `count` is i64 `[1]`.
+    pub fn take(&mut self, x: &Value, count: &Value) -> Value {
+        let start = self.ints(&[0]);
+        self.apply(("", "Slice"), &[Some(x), Some(&start), Some(count)], vec![], x.dtype())
+    }
+
     /// `N` parts of equal size along `axis`.
     pub fn split<const N: usize>(&mut self, x: &Value, axis: i64) -> [Value; N] {
         let attributes =

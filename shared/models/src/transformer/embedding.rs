@@ -1,22 +1,20 @@
-use cogwheel_graph::{Dim, GraphBuilder, GraphError};
+use cogwheel_graph::{Dim, GraphBuilder, GraphError, Value};
 use cogwheel_tensor::DType;
 
-use super::{
-    io, patch_features,
-    stream::{Shapes, Stream, linear},
-};
+use super::{io, linear::linear, patch_volume};
 use crate::config::TransformerConfig;
 
-/// `CogVideoXPatchEmbed`: text and patches projected to the inner width, sin-cos positions added.
+/// `CogVideoXPatchEmbed`: text and patches projected to the inner width, sin-cos positions added,
+/// in one sequence: `[batch, text + video tokens, inner_dim]`.
 ///
 /// 1.0's convolution of patches that do not overlap is a matrix product over the flattened kernel.
 pub(super) fn embed(
     g: &mut GraphBuilder,
     config: &TransformerConfig,
     dtype: DType,
-) -> Result<Stream, GraphError> {
+) -> Result<Value, GraphError> {
     let inner = config.inner_dim();
-    let features = patch_features(config) * config.in_channels;
+    let features = patch_volume(config) * config.in_channels;
     let (batch, tokens) = (Dim::Free("batch"), Dim::Free("tokens"));
     let patches = g.input(io::PATCHES, dtype, &[batch, tokens, Dim::Fixed(features)])?;
     let text_dims =
@@ -29,15 +27,18 @@ pub(super) fn embed(
         }
     };
     g.scoped("patch_embed", |g| {
-        let shapes = Shapes::of(g, &patches, config)?;
+        let shape = g.shape_of(&patches);
+        let batch = g.slice(&shape, 0, 0, 1);
+        let rest = g.ints(&[-1, inner as i64]);
+        let sequences = g.concat(&[&batch, &rest], 0)?;
         let name = "patch_embed.text_proj";
         let text = linear(g, &text, name, [config.text_embed_dim, inner])?;
-        let text = g.reshape_to(&text, &shapes.sequences);
+        let text = g.reshape_to(&text, &sequences);
         let video = linear(g, &patches, "patch_embed.proj", [features, inner])?;
-        let mut video = g.reshape_to(&video, &shapes.sequences);
+        let mut video = g.reshape_to(&video, &sequences);
         if let Some(positions) = &positions {
             video = g.add(&video, positions)?;
         }
-        Ok(Stream { text: Some(text), video })
+        g.concat(&[&text, &video], 1)
     })
 }

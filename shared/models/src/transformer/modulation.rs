@@ -1,7 +1,7 @@
 use cogwheel_graph::{Dim, GraphBuilder, GraphError, Value};
 use cogwheel_tensor::DType;
 
-use super::{io, stream::linear};
+use super::{chunks::Layout, io, linear::linear};
 use crate::config::TransformerConfig;
 
 /// The timestep as what modulates the blocks: `SiLU(time_embedding)`, `[1, time_embed_dim]`.
@@ -11,11 +11,16 @@ pub(super) struct TimeEmbedding {
     inner: usize,
 }
 
-/// How one norm and the branch behind it are modulated; vectors of `[inner_dim]`.
+/// How a norm and the branch behind it are modulated, for each chunk: `[chunks, inner_dim]`.
+///
+/// `LayerNorm(x) * (1 + scale) + shift` is a norm by other vectors: `weight * (1 + scale)` and
+/// `bias * (1 + scale) + shift`.
 pub(super) struct Modulation {
-    pub(super) shift: Value,
-    /// `1 + scale`.
-    pub(super) factor: Value,
+    /// The norm's scale.
+    pub(super) scale: Value,
+    /// The norm's bias.
+    pub(super) bias: Value,
+    /// Factor of what is added.
     pub(super) gate: Value,
 }
 
@@ -37,59 +42,51 @@ impl TimeEmbedding {
         })
     }
 
-    /// `CogVideoXLayerNormZero`'s six vectors: the video's modulation and the text's.
+    /// `CogVideoXLayerNormZero`: shift, scale and gate of the video, then of the text.
     pub(super) fn zero(
         &self,
         g: &mut GraphBuilder,
         name: &str,
-    ) -> Result<[Modulation; 2], GraphError> {
-        let [shift, scale, gate, text_shift, text_scale, text_gate] = self.vectors(g, name)?;
-        Ok([
-            Modulation { shift, factor: one_plus(g, &scale)?, gate },
-            Modulation { shift: text_shift, factor: one_plus(g, &text_scale)?, gate: text_gate },
-        ])
+        layout: &Layout,
+    ) -> Result<Modulation, GraphError> {
+        let all =
+            linear(g, &self.activated, &format!("{name}.linear"), [self.time_dim, 6 * self.inner])?;
+        let all = g.reshape(&all, &[2, 3, self.inner as i64]);
+        let [shift, scale, gate] =
+            g.split(&all, 1).map(|part: Value| g.reshape(&part, &[2, self.inner as i64]));
+        let (scale, bias) = self.vectors(g, &format!("{name}.norm"), &scale, &shift)?;
+        let [scale, bias, gate] =
+            [scale, bias, gate].map(|vectors| layout.for_each_chunk(g, &vectors));
+        Ok(Modulation { scale, bias, gate })
     }
 
-    /// `AdaLayerNorm`'s two vectors: shift, and `1 + scale`.
-    pub(super) fn shift_and_factor(
+    /// `AdaLayerNorm`: the scale and bias of the norm, `[inner_dim]`.
+    pub(super) fn shifted(
         &self,
         g: &mut GraphBuilder,
         name: &str,
     ) -> Result<(Value, Value), GraphError> {
-        let [shift, scale] = self.vectors(g, name)?;
-        Ok((shift, one_plus(g, &scale)?))
+        let all =
+            linear(g, &self.activated, &format!("{name}.linear"), [self.time_dim, 2 * self.inner])?;
+        let all = g.reshape(&all, &[-1]);
+        let [shift, scale] = g.split(&all, 0);
+        self.vectors(g, &format!("{name}.norm"), &scale, &shift)
     }
 
-    fn vectors<const N: usize>(
+    /// The checkpoint's vectors of a norm, modulated.
+    fn vectors(
         &self,
         g: &mut GraphBuilder,
         name: &str,
-    ) -> Result<[Value; N], GraphError> {
-        let all = linear(g, &self.activated, name, [self.time_dim, N * self.inner])?;
-        let all = g.reshape(&all, &[-1]);
-        Ok(g.split(&all, 0))
+        scale: &Value,
+        shift: &Value,
+    ) -> Result<(Value, Value), GraphError> {
+        let weight = g.weight(&format!("{name}.weight"), scale.dtype(), &[self.inner]);
+        let bias = g.weight(&format!("{name}.bias"), scale.dtype(), &[self.inner]);
+        let one = g.scalar(1.0);
+        let one = g.cast(&one, scale.dtype());
+        let factor = g.add(scale, &one)?;
+        let bias = g.mul(&bias, &factor)?;
+        Ok((g.mul(&weight, &factor)?, g.add(&bias, shift)?))
     }
-}
-
-/// `(LayerNorm(x) * factor + shift)` by one norm: its own scale and bias take up the modulation.
-pub(super) fn modulated_norm(
-    g: &mut GraphBuilder,
-    x: &Value,
-    name: &str,
-    (shift, factor): (&Value, &Value),
-    epsilon: f32,
-    inner: usize,
-) -> Result<Value, GraphError> {
-    let scale = g.weight(&format!("{name}.weight"), x.dtype(), &[inner]);
-    let bias = g.weight(&format!("{name}.bias"), x.dtype(), &[inner]);
-    let scale = g.mul(&scale, factor)?;
-    let bias = g.mul(&bias, factor)?;
-    let bias = g.add(&bias, shift)?;
-    g.layer_norm(x, &scale, Some(&bias), epsilon)
-}
-
-fn one_plus(g: &mut GraphBuilder, x: &Value) -> Result<Value, GraphError> {
-    let one = g.scalar(1.0);
-    let one = g.cast(&one, x.dtype());
-    g.add(x, &one)
 }

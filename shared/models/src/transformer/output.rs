@@ -1,32 +1,36 @@
 use cogwheel_graph::{GraphBuilder, GraphError, Value};
 
 use super::{
-    modulation::{TimeEmbedding, modulated_norm},
-    patch_features,
-    stream::{Shapes, linear},
+    linear::{layer_norm, linear},
+    modulation::TimeEmbedding,
+    patch_volume,
 };
 use crate::config::TransformerConfig;
 
-/// `norm_final`, `norm_out` (`AdaLayerNorm`) and `proj_out`, on the video's tokens:
-/// `[batch, tokens, features]`.
-pub(super) fn project(
-    g: &mut GraphBuilder,
-    config: &TransformerConfig,
-    time: &TimeEmbedding,
-    shapes: &Shapes,
-    video: &Value,
-) -> Result<Value, GraphError> {
-    let inner = config.inner_dim();
-    let epsilon = config.norm_eps as f32;
-    let scale = g.weight("norm_final.weight", video.dtype(), &[inner]);
-    let bias = g.weight("norm_final.bias", video.dtype(), &[inner]);
-    let x = g.layer_norm(video, &scale, Some(&bias), epsilon)?;
-    let (shift, factor) = time.shift_and_factor(g, "norm_out.linear")?;
-    let x = modulated_norm(g, &x, "norm_out.norm", (&shift, &factor), epsilon, inner)?;
-    let features = patch_features(config) * config.out_channels;
-    let x = linear(g, &x, "proj_out", [inner, features])?;
-    let dims = g.slice(&shapes.sequences, 0, 0, 2);
-    let last = g.ints(&[features as i64]);
-    let dims = g.concat(&[&dims, &last], 0)?;
-    Ok(g.reshape_to(&x, &dims))
+/// `norm_final`, `norm_out` (`AdaLayerNorm`) and `proj_out`.
+pub(super) struct Output<'a> {
+    config: &'a TransformerConfig,
+    scale: Value,
+    bias: Value,
+    /// What a token is projected to: a patch of latents.
+    pub(super) features: usize,
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(
+        g: &mut GraphBuilder,
+        config: &'a TransformerConfig,
+        time: &TimeEmbedding,
+    ) -> Result<Self, GraphError> {
+        let (scale, bias) = time.shifted(g, "norm_out")?;
+        Ok(Self { config, scale, bias, features: patch_volume(config) * config.out_channels })
+    }
+
+    /// One chunk, `[rows, inner_dim]`, as `[rows, features]`.
+    pub(super) fn project(&self, g: &mut GraphBuilder, x: &Value) -> Result<Value, GraphError> {
+        let (inner, epsilon) = (self.config.inner_dim(), self.config.norm_eps as f32);
+        let x = layer_norm(g, x, "norm_final", inner, epsilon)?;
+        let x = g.layer_norm(&x, &self.scale, Some(&self.bias), epsilon)?;
+        linear(g, &x, "proj_out", [inner, self.features])
+    }
 }
