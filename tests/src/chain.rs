@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use clap::{Args, Command};
 use cogwheel_api::generation::v1::generation_service_client::GenerationServiceClient;
+use cogwheel_orchestrator::Residency;
 use cogwheel_service::{Address, Connector, Limits, Shutdown, connect, memory_listener};
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
@@ -27,8 +28,28 @@ impl Chain {
 
     /// Starts the services; `orchestrator` are further flags of the orchestrator.
     pub fn start_with(model: &Path, orchestrator: &[&str]) -> Self {
+        Self::start_threads(model, "1", orchestrator)
+    }
+
+    /// Starts the services with so many threads an operator.
+    pub fn start_threads(model: &Path, threads: &str, orchestrator: &[&str]) -> Self {
+        Self::launch(model, &["--threads", threads], orchestrator, Residency::Apart)
+    }
+
+    /// Starts the services as where memory holds one stage at a time.
+    pub fn start_one_by_one(model: &Path) -> Self {
+        Self::launch(model, &["--release-after-use"], &[], Residency::OneByOne)
+    }
+
+    fn launch(
+        model: &Path,
+        stage_flags: &[&str],
+        orchestrator: &[&str],
+        residency: Residency,
+    ) -> Self {
         let model = model.to_str().unwrap().to_owned();
-        let stage = ["--model", &model, "--threads", "1", "--execution-provider", "cpu"];
+        let mut stage = vec!["--model", &model, "--execution-provider", "cpu"];
+        stage.extend(stage_flags);
         let mut tasks = Vec::new();
         let mut stage_shutdowns = Vec::new();
         macro_rules! start {
@@ -53,6 +74,7 @@ impl Chain {
         }
         flags.extend(orchestrator);
         let mut settings: cogwheel_orchestrator::Settings = parse(&flags);
+        settings.residency = residency;
         settings.text_encoder = Address::Memory(stages[0].clone());
         settings.denoiser = Address::Memory(stages[1].clone());
         settings.vae = Address::Memory(stages[2].clone());

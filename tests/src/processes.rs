@@ -130,15 +130,18 @@ impl ServiceProcess {
         service
     }
 
-    /// Waits for a log line, after those waited for already, that contains `text`.
+    /// A log line that contains `text`: the first one, waited for if it has not come yet.
     pub fn wait_for(&self, text: &str) -> String {
+        let mut seen = self.seen.lock().unwrap();
+        let mut known = 0;
         loop {
-            let line = self.lines.recv_timeout(PATIENCE);
-            let mut seen = self.seen.lock().unwrap();
-            let line = line.unwrap_or_else(|error| panic!("no {text} ({error}) in {seen:#?}"));
-            seen.push(line.clone());
-            if line.contains(text) {
-                return line;
+            if let Some(line) = seen[known..].iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            known = seen.len();
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("no {text} ({error}) in {seen:#?}"),
             }
         }
     }

@@ -13,8 +13,8 @@ use cogwheel_api::tensor_parts;
 use cogwheel_engine::{Runtime, Worker};
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_service::{
-    Failure, Fatal, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs,
-    deadline_of, respond, run_on,
+    Failure, Fatal, Gate, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs,
+    run_on,
 };
 use cogwheel_tensor::DType;
 use tonic::service::Routes;
@@ -63,8 +63,8 @@ pub async fn run(
     let service = Denoiser {
         worker: Arc::clone(&worker),
         checkpoint: Arc::new(checkpoint),
+        gate: stage.gate("the denoiser", shutdown),
         stage,
-        shutdown: shutdown.clone(),
     };
     let routes = Routes::new(DenoiserServiceServer::new(service));
     let name = "cogwheel.denoiser.v1.DenoiserService";
@@ -79,7 +79,7 @@ struct Denoiser {
     worker: Arc<Worker<Transformer>>,
     checkpoint: Arc<Checkpoint>,
     stage: StageArgs,
-    shutdown: Shutdown,
+    gate: Gate,
 }
 
 #[tonic::async_trait]
@@ -90,16 +90,13 @@ impl DenoiserService for Denoiser {
         &self,
         request: Request<Streaming<DenoiseRequest>>,
     ) -> Result<Response<Self::DenoiseStream>, Status> {
-        let admission = self.shutdown.admit()?;
-        let deadline = deadline_of(request.metadata());
+        let call = self.gate.admit(request.metadata())?;
         let mut messages = request.into_inner();
-        let receiving = Upload::receive(&self.checkpoint, &mut messages);
-        let upload = admission.receive(receiving).await?;
-        let need = upload.memory(&self.checkpoint);
-        self.stage.check_memory("size", need)?;
+        let receiving = Upload::receive(&self.checkpoint, &self.stage, &mut messages);
+        let upload = call.receive(receiving).await?;
         let request = upload.into_request(self.checkpoint.scheduler.config.clone());
         let worker = Arc::clone(&self.worker);
-        Ok(respond(&self.shutdown, deadline, |responder| async move {
+        Ok(call.respond(|responder| async move {
             // The request's half of the stream lives as long as the work, so that a caller that
             // resets it is noticed.
             let _messages = messages;

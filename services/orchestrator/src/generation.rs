@@ -13,15 +13,14 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::output::Sink;
 use crate::plan::Plan;
-use crate::service::{DecodeEvent, DenoiseEvent, EncodeEvent, Stages};
+use crate::service::{DecodeEvent, DenoiseEvent, EncodeEvent, Stages, Terms};
 
 /// The chain of stages for one request: embeddings once, then latents and frames for each video.
 pub(crate) struct Generation<'a> {
     pub(crate) plan: Plan,
     pub(crate) stages: &'a Stages,
     pub(crate) responder: &'a Responder<GenerateVideoResponse>,
-    /// When the caller stops waiting.
-    pub(crate) deadline: Option<Instant>,
+    pub(crate) terms: Terms,
 }
 
 /// What the denoiser is conditioned on, each [1, tokens, width].
@@ -36,13 +35,8 @@ impl Generation<'_> {
     ///
     /// # Errors
     /// What a stage answers, under its name; or that the caller left.
-    pub(crate) async fn run(
-        mut self,
-        generation_id: String,
-        turns: &Semaphore,
-        ahead: usize,
-    ) -> Result<(), Failure> {
-        self.tell(0, Event::Accepted(self.plan.accepted(generation_id))).await?;
+    pub(crate) async fn run(mut self, turns: &Semaphore, ahead: usize) -> Result<(), Failure> {
+        self.tell(0, Event::Accepted(self.plan.accepted(self.terms.trace.to_string()))).await?;
         for message in std::mem::take(&mut self.plan.notices) {
             self.tell(0, Event::Notice(Notice { message })).await?;
         }
@@ -90,7 +84,7 @@ impl Generation<'_> {
         let mut prompts: Vec<_> = self.plan.negative_prompt.iter().cloned().collect();
         prompts.push(self.plan.prompt.clone());
         let shape = [prompts.len(), self.plan.embedding_shape[0], self.plan.embedding_shape[1]];
-        let mut call = self.stages.encode(prompts, shape, self.deadline).await?;
+        let mut call = self.stages.encode(prompts, shape, self.terms).await?;
         let mut runtime_nanos = 0;
         let mut embeddings = None;
         while let Some(event) = call.next().await? {
@@ -124,7 +118,7 @@ impl Generation<'_> {
             tensors.extend(tensor.iter().map(|tensor| (name, tensor.clone())));
         }
         let shape = self.plan.latents.shape();
-        let mut call = self.stages.denoise(header, tensors, shape, self.deadline).await?;
+        let mut call = self.stages.denoise(header, tensors, shape, self.terms).await?;
         let (mut latents, mut runtime_nanos) = (None, 0);
         while let Some(event) = call.next().await? {
             match event {
@@ -144,7 +138,7 @@ impl Generation<'_> {
         let latents = self.without_padding(latents)?;
         let mut sink = Sink::new(self.plan.format, self.plan.frame(), self.plan.fps)
             .map_err(|error| Failure::Internal(error.to_string()))?;
-        let mut call = self.stages.decode(latents, self.plan.size, self.deadline).await?;
+        let mut call = self.stages.decode(latents, self.plan.size, self.terms).await?;
         let mut runtime_nanos = 0;
         while let Some(event) = call.next().await? {
             match event {

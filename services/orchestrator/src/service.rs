@@ -1,11 +1,11 @@
 //! The gRPC side: the public service, and the clients of the stages.
 
 mod denoiser;
+mod readiness;
 mod text_encoder;
 mod vae;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use cogwheel_api::TensorInbox;
 use cogwheel_api::generation::v1::generation_service_server::{
@@ -18,11 +18,11 @@ use cogwheel_api::tensor::v1::TensorPart;
 use cogwheel_engine::Readiness;
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_service::{
-    Address, Failure, Fatal, Limits, Listener, Responses, Server, Shutdown, connect, deadline_of,
-    respond,
+    Address, Failure, Fatal, Gate, Limits, Listener, Responses, Server, Shutdown, TraceId, connect,
 };
 use cogwheel_tensor::{DType, Tensor};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
@@ -48,24 +48,26 @@ pub async fn run(
     let checkpoint = Checkpoint::open(&settings.model).map_err(Fatal::usage)?;
     checkpoint.served().map_err(Fatal::usage)?;
     let max_request_bytes = settings.limits.max_request_bytes;
+    let stages = Arc::new(Stages::new(&settings));
     let service = Orchestrator {
         model: Arc::new(Model::new(checkpoint)),
-        stages: Arc::new(Stages::new(&settings)),
-        generations: Arc::new(Semaphore::new(settings.limits.max_generations)),
+        stages: Arc::clone(&stages),
+        gate: Gate::new("the orchestrator", settings.limits.max_generations as usize, shutdown),
         turns: Arc::new(Semaphore::new(match settings.residency {
             Residency::OneByOne => 1,
-            Residency::Apart | Residency::Together => settings.limits.max_generations,
+            Residency::Apart | Residency::Together => settings.limits.max_generations as usize,
         })),
         settings,
-        shutdown: shutdown.clone(),
     };
     let service =
         GenerationServiceServer::new(service).max_decoding_message_size(max_request_bytes);
-    // It needs nothing but its configs: that the stages are there is their own health's to tell.
-    let (_ready, readiness) = watch::channel(Readiness::Ready);
+    let (ready, readiness) = watch::channel(Readiness::Loading);
+    let watching = tokio::spawn(async move { stages.watch(ready).await });
     let name = "cogwheel.generation.v1.GenerationService";
     let server = Server::new("orchestrator", name, Routes::new(service), readiness);
-    server.serve(listener, limits, shutdown).await
+    let result = server.serve(listener, limits, shutdown).await;
+    watching.abort();
+    result
 }
 
 /// The clients of the three stages. Each connects when it is first used.
@@ -127,24 +129,33 @@ impl Peer {
     }
 }
 
-/// A call that ends when the caller stops waiting.
-fn request<T>(message: T, deadline: Option<Instant>) -> Request<T> {
-    let mut request = Request::new(message);
-    if let Some(deadline) = deadline {
-        request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+/// What every call of a stage has of the generation it belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// Names the generation in everybody's logs.
+    pub(crate) trace: TraceId,
+    /// When the caller stops waiting.
+    deadline: Option<Instant>,
+}
+
+impl Terms {
+    fn request<T>(self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        self.trace.mark(request.metadata_mut());
+        if let Some(deadline) = self.deadline {
+            request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+        }
+        request
     }
-    request
 }
 
 struct Orchestrator {
     model: Arc<Model>,
     stages: Arc<Stages>,
-    /// A permit lives as long as its generation.
-    generations: Arc<Semaphore>,
+    gate: Gate,
     /// Generations that may use the stages at once; the others wait in their order.
     turns: Arc<Semaphore>,
     settings: Settings,
-    shutdown: Shutdown,
 }
 
 #[tonic::async_trait]
@@ -162,27 +173,21 @@ impl GenerationService for Orchestrator {
         &self,
         request: Request<GenerateVideoRequest>,
     ) -> Result<Response<Self::GenerateVideoStream>, Status> {
-        let _admission = self.shutdown.admit()?;
-        let timeout = deadline_of(request.metadata());
+        // Whoever was admitted before and is not done yet.
+        let ahead = self.gate.admitted();
+        let call = self.gate.admit(request.metadata())?;
+        let trace = TraceId::of(request.metadata()).unwrap_or_else(TraceId::random);
         let (limits, residency) = (&self.settings.limits, self.settings.residency);
         let plan = Plan::new(request.into_inner(), &self.model, limits, residency)?;
-        let permit = Arc::clone(&self.generations).try_acquire_owned().map_err(|_| {
-            Failure::Full { what: "the orchestrator", limit: limits.max_generations }
-        })?;
-        let generation_id = format!("{:016x}", fastrand::u64(..));
-        let span = tracing::info_span!("generation", id = generation_id);
-        // Whoever was admitted before and is not done yet.
-        let ahead = limits.max_generations - self.generations.available_permits() - 1;
+        let terms = Terms { trace, deadline: call.deadline() };
+        let span = tracing::info_span!("generation", id = %trace);
         let turns = Arc::clone(&self.turns);
         let stages = Arc::clone(&self.stages);
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let _entered = span.clone().entered();
-        Ok(respond(&self.shutdown, timeout, |responder| {
+        Ok(call.respond(|responder| {
             async move {
-                let _permit = permit;
-                let generation =
-                    Generation { plan, stages: &stages, responder: &responder, deadline };
-                generation.run(generation_id, &turns, ahead).await
+                let generation = Generation { plan, stages: &stages, responder: &responder, terms };
+                generation.run(&turns, ahead).await
             }
             .instrument(span)
         }))

@@ -13,8 +13,8 @@ use cogwheel_api::textencoder::v1::{
 use cogwheel_engine::{EngineError, Runtime, Worker};
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_service::{
-    Failure, Fatal, Invalid, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs,
-    deadline_of, respond, run_on,
+    Failure, Fatal, Gate, Invalid, Limits, Listener, Responder, Responses, Server, Shutdown,
+    StageArgs, run_on,
 };
 use cogwheel_tensor::DType;
 use tonic::service::Routes;
@@ -68,8 +68,12 @@ pub async fn run(
     let worker = Worker::spawn(stage.worker_options("text-encoder"), load);
     let worker = Arc::new(worker.map_err(Fatal::failed)?);
     let readiness = worker.ready();
-    let service =
-        Prompts { worker: Arc::clone(&worker), options, settings, shutdown: shutdown.clone() };
+    let service = Prompts {
+        worker: Arc::clone(&worker),
+        options,
+        gate: stage.gate("the text encoder", shutdown),
+        settings,
+    };
     let routes = Routes::new(TextEncoderServiceServer::new(service));
     let name = "cogwheel.textencoder.v1.TextEncoderService";
     let server = Server::new("text encoder", name, routes, readiness);
@@ -83,7 +87,7 @@ struct Prompts {
     worker: Arc<Worker<TextEncoder>>,
     options: TextEncoderOptions,
     settings: Settings,
-    shutdown: Shutdown,
+    gate: Gate,
 }
 
 #[tonic::async_trait]
@@ -94,13 +98,12 @@ impl TextEncoderService for Prompts {
         &self,
         request: Request<EncodeRequest>,
     ) -> Result<Response<Self::EncodeStream>, Status> {
-        let _admission = self.shutdown.admit()?;
-        let deadline = deadline_of(request.metadata());
+        let call = self.gate.admit(request.metadata())?;
         let prompts = self.check(request.into_inner().prompts)?;
         let texts: Vec<_> = prompts.iter().map(String::as_str).collect();
         let cached = self.options.cache.encoded(&self.options.model_id, &texts);
         let worker = Arc::clone(&self.worker);
-        Ok(respond(&self.shutdown, deadline, |responder| async move {
+        Ok(call.respond(|responder| async move {
             let (encoded, runtime_nanos) = match cached {
                 Some(encoded) => (encoded, 0),
                 None => encode(&worker, prompts, &responder).await?,

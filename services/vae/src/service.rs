@@ -10,8 +10,8 @@ use cogwheel_api::{TensorInbox, tensor_parts};
 use cogwheel_engine::{EngineError, Runtime, Worker};
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_service::{
-    Failure, Fatal, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs,
-    deadline_of, receive, respond, run_on,
+    Failure, Fatal, Gate, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs,
+    receive, run_on,
 };
 use cogwheel_tensor::{DType, Tensor};
 use tonic::service::Routes;
@@ -56,8 +56,8 @@ pub async fn run(
     let service = Vae {
         worker: Arc::clone(&worker),
         checkpoint: Arc::new(checkpoint),
+        gate: stage.gate("the vae", shutdown),
         settings,
-        shutdown: shutdown.clone(),
     };
     let routes = Routes::new(VaeServiceServer::new(service));
     let name = "cogwheel.vae.v1.VaeService";
@@ -72,7 +72,7 @@ struct Vae {
     worker: Arc<Worker<Decoder>>,
     checkpoint: Arc<Checkpoint>,
     settings: Settings,
-    shutdown: Shutdown,
+    gate: Gate,
 }
 
 #[tonic::async_trait]
@@ -83,14 +83,13 @@ impl VaeService for Vae {
         &self,
         request: Request<Streaming<DecodeRequest>>,
     ) -> Result<Response<Self::DecodeStream>, Status> {
-        let admission = self.shutdown.admit()?;
-        let deadline = deadline_of(request.metadata());
+        let call = self.gate.admit(request.metadata())?;
         let mut messages = request.into_inner();
         let receiving = receive_latents(&mut messages, self.settings.max_latent_bytes);
-        let latents = admission.receive(receiving).await?;
+        let latents = call.receive(receiving).await?;
         self.check(&latents)?;
         let worker = Arc::clone(&self.worker);
-        Ok(respond(&self.shutdown, deadline, |responder| async move {
+        Ok(call.respond(|responder| async move {
             // The request's half of the stream lives as long as the work, so that a caller that
             // resets it is noticed.
             let _messages = messages;

@@ -5,7 +5,7 @@ use tonic::metadata::MetadataMap;
 /// The caller's deadline, from the `grpc-timeout` header of its request: up to eight digits and a
 /// unit (gRPC over HTTP/2). tonic itself enforces it only until a stream's first byte, so streams
 /// enforce it themselves. A header that cannot be read is no deadline.
-pub fn deadline_of(metadata: &MetadataMap) -> Option<Duration> {
+pub(crate) fn deadline_of(metadata: &MetadataMap) -> Option<Duration> {
     let text = metadata.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -2,7 +2,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// How long a client is told to wait before it tries a full queue again.
@@ -74,8 +74,8 @@ pub enum Failure {
     #[error("cancelled")]
     Cancelled,
     /// The caller's deadline passed.
-    #[error("the deadline of {0:?} passed")]
-    Deadline(Duration),
+    #[error("the deadline passed")]
+    Deadline,
     /// The caller neither reads what it asked for nor sends what it announced.
     #[error("the stream stood still for {0:?}")]
     Stalled(Duration),
@@ -97,8 +97,11 @@ pub enum Failure {
 impl Failure {
     /// What a stage answered, under the stage's name and address.
     pub fn of_stage(stage: &'static str, address: &str, status: Status) -> Self {
-        // A status with a source was made on this side, of an error of the transport: a connection
-        // that was cut has many names.
+        // A status with a source was made on this side: by tonic's own timer, or of an error of the
+        // transport, where a connection that was cut has many names.
+        if status.source().is_some_and(|source| source.is::<TimeoutExpired>()) {
+            return Self::Deadline;
+        }
         let cut = matches!(status.code(), Code::Unknown | Code::Cancelled | Code::Internal);
         let status = match status.source() {
             Some(_) if cut => Status::unavailable(status.message()),
@@ -139,7 +142,7 @@ impl From<Failure> for Status {
             }
             Failure::Unavailable(_) | Failure::Draining => Self::unavailable(message),
             Failure::Cancelled => Self::cancelled(message),
-            Failure::Deadline(_) => Self::deadline_exceeded(message),
+            Failure::Deadline => Self::deadline_exceeded(message),
             Failure::Stalled(_) => Self::aborted(message),
             Failure::Internal(_) => Self::internal(message),
             Failure::Stage { status, .. } => {

@@ -1,6 +1,7 @@
 //! The skeleton of a process: settings, logs, listeners, channels, health, drain, deadlines and the
 //! one place where failures become gRPC statuses.
 
+mod call;
 mod channel;
 mod deadline;
 mod exit;
@@ -14,9 +15,10 @@ mod respond;
 mod server;
 mod shutdown;
 mod stage;
+mod trace;
 
+pub use call::{Call, Gate};
 pub use channel::{Address, AddressError, connect};
-pub use deadline::deadline_of;
 pub use exit::{Exit, Fatal};
 pub use failure::{Failure, Invalid, Violation};
 pub use listener::{Connector, Listener, memory_listener};
@@ -24,7 +26,8 @@ pub use logs::{LogArgs, LogFormat};
 pub use memory::{MemoryNeed, machine_memory};
 pub use process::run_process;
 pub use receive::receive;
-pub use respond::{Gone, Responder, Responses, respond};
+pub use respond::{Responder, Responses};
 pub use server::{Limits, Server, ServerArgs};
-pub use shutdown::{Admission, Shutdown};
+pub use shutdown::Shutdown;
 pub use stage::{ComputeArgs, Events, ExecutionProvider, Precision, Prepack, StageArgs, run_on};
+pub use trace::TraceId;

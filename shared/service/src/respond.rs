@@ -7,38 +7,32 @@ use tokio::sync::mpsc;
 use tonic::{Response, Status};
 use tracing::Instrument as _;
 
-use crate::{Failure, Shutdown};
+use crate::Failure;
+use crate::call::{Call, Held, passed};
 
 /// Messages of one response that wait to be read. Small, because a message may hold a megabyte.
 const BUFFERED: usize = 4;
 /// How long a response may wait for its reader before its work is given up: a stage serves others.
 const STALL: Duration = Duration::from_secs(60);
 
-/// The stream of one response.
+/// The stream of one response. The call's place is held until it is read or dropped.
 #[derive(Debug)]
-pub struct Responses<T>(mpsc::Receiver<Result<T, Status>>);
+pub struct Responses<T> {
+    messages: mpsc::Receiver<Result<T, Status>>,
+    _held: Held,
+}
 
 impl<T> Stream for Responses<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(cx)
+        self.messages.poll_recv(cx)
     }
 }
 
 /// Where the work behind a response puts its messages.
 #[derive(Debug)]
 pub struct Responder<T>(mpsc::Sender<Result<T, Status>>);
-
-/// The reader went away or does not read; the work is about to be dropped.
-#[derive(Debug)]
-pub struct Gone;
-
-impl From<Gone> for Failure {
-    fn from(_: Gone) -> Self {
-        Self::Cancelled
-    }
-}
 
 impl<T> Responder<T> {
     /// Sends the next message, waiting for the reader where it is slow.
@@ -48,58 +42,47 @@ impl<T> Responder<T> {
     pub async fn send(&self, message: impl Into<T>) -> Result<(), Failure> {
         match tokio::time::timeout(STALL, self.0.send(Ok(message.into()))).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Gone.into()),
+            Ok(Err(_)) => Err(Failure::Cancelled),
             Err(_) => Err(Failure::Stalled(STALL)),
         }
     }
 }
 
-/// Answers with a stream that `work` fills.
-///
-/// The work is dropped, and with it everything it waits for, when the reader goes away, when the
-/// deadline passes, or when a drain's grace time ends. It runs on the tracker of `shutdown`.
-pub fn respond<T, W, F>(
-    shutdown: &Shutdown,
-    deadline: Option<Duration>,
-    work: W,
-) -> Response<Responses<T>>
-where
-    T: Send + 'static,
-    W: FnOnce(Responder<T>) -> F,
-    F: Future<Output = Result<(), Failure>> + Send + 'static,
-{
-    let (sender, receiver) = mpsc::channel(BUFFERED);
-    let work = work(Responder(sender.clone()));
-    let cut = shutdown.cut();
-    let supervised = async move {
-        let result = tokio::select! {
-            biased;
-            () = sender.closed() => Err(Failure::Cancelled),
-            () = cut => Err(Failure::Draining),
-            failure = passed(deadline) => Err(failure),
-            result = work => result,
-        };
-        match result {
-            Ok(()) => {}
-            Err(Failure::Cancelled) => tracing::info!("the caller left"),
-            Err(failure) => {
-                tracing::warn!(%failure, "request failed");
-                // A reader that does not read is not waited for to read that it does not.
-                let _ = tokio::time::timeout(STALL, sender.send(Err(failure.into()))).await;
+impl Call {
+    /// Answers with a stream that `work` fills.
+    ///
+    /// The work is dropped, and with it everything it waits for, when the reader goes away, when
+    /// the deadline passes, or when a drain's grace time ends.
+    pub fn respond<T, W, F>(self, work: W) -> Response<Responses<T>>
+    where
+        T: Send + 'static,
+        W: FnOnce(Responder<T>) -> F,
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        let (sender, messages) = mpsc::channel(BUFFERED);
+        let work = work(Responder(sender.clone()));
+        let Self { deadline, shutdown, held } = self;
+        let cut = shutdown.cut();
+        let supervised = async move {
+            let result = tokio::select! {
+                biased;
+                () = sender.closed() => Err(Failure::Cancelled),
+                () = cut => Err(Failure::Draining),
+                () = passed(deadline) => Err(Failure::Deadline),
+                result = work => result,
+            };
+            match result {
+                Ok(()) => {}
+                Err(Failure::Cancelled) => tracing::info!("the caller left"),
+                Err(failure) => {
+                    tracing::warn!(%failure, "request failed");
+                    // A reader that does not read is not waited for to read that it does not.
+                    let _ = tokio::time::timeout(STALL, sender.send(Err(failure.into()))).await;
+                }
             }
-        }
-    };
-    shutdown.tracker().spawn(supervised.in_current_span());
-    Response::new(Responses(receiver))
-}
-
-async fn passed(deadline: Option<Duration>) -> Failure {
-    match deadline {
-        Some(deadline) => {
-            tokio::time::sleep(deadline).await;
-            Failure::Deadline(deadline)
-        }
-        None => std::future::pending().await,
+        };
+        shutdown.tracker().spawn(supervised.in_current_span());
+        Response::new(Responses { messages, _held: held })
     }
 }
 
@@ -110,6 +93,15 @@ mod tests {
     use tonic::Code;
 
     use super::*;
+    use crate::{Gate, Shutdown};
+
+    fn call(shutdown: &Shutdown, timeout: Option<&str>) -> Call {
+        let mut headers = tonic::metadata::MetadataMap::new();
+        if let Some(timeout) = timeout {
+            headers.insert("grpc-timeout", timeout.parse().unwrap());
+        }
+        Gate::new("the test", 1, shutdown).admit(&headers).unwrap()
+    }
 
     /// Work that never ends and tells when it is dropped.
     fn endless(dropped: oneshot::Sender<()>) -> impl Future<Output = Result<(), Failure>> {
@@ -129,7 +121,7 @@ mod tests {
     #[tokio::test]
     async fn work_is_dropped_when_its_reader_leaves() {
         let (dropped, wait) = oneshot::channel();
-        let response = respond::<u8, _, _>(&Shutdown::new(), None, |_| endless(dropped));
+        let response = call(&Shutdown::new(), None).respond::<u8, _, _>(|_| endless(dropped));
         drop(response);
         wait.await.unwrap();
     }
@@ -137,8 +129,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_has_a_deadline_of_its_own() {
         let (dropped, wait) = oneshot::channel();
-        let deadline = Some(Duration::from_secs(3));
-        let response = respond::<u8, _, _>(&Shutdown::new(), deadline, |_| endless(dropped));
+        let response = call(&Shutdown::new(), Some("3S")).respond::<u8, _, _>(|_| endless(dropped));
         let status = response.into_inner().next().await.unwrap().unwrap_err();
         assert_eq!(status.code(), Code::DeadlineExceeded);
         wait.await.unwrap();
@@ -148,7 +139,7 @@ mod tests {
     async fn a_reader_that_reads_nothing_does_not_hold_the_work() {
         let shutdown = Shutdown::new();
         let (ended, wait) = oneshot::channel();
-        let response = respond::<u8, _, _>(&shutdown, None, |responder| async move {
+        let response = call(&shutdown, None).respond::<u8, _, _>(|responder| async move {
             loop {
                 if let Err(failure) = responder.send(1).await {
                     let _ = ended.send(failure.to_string());
@@ -164,9 +155,28 @@ mod tests {
     async fn a_drain_cuts_what_outlasts_it_with_unavailable() {
         let shutdown = Shutdown::new();
         let (dropped, _wait) = oneshot::channel();
-        let response = respond::<u8, _, _>(&shutdown, None, |_| endless(dropped));
-        assert_eq!(shutdown.drain(Duration::from_secs(1)).await, 1);
-        let status = response.into_inner().next().await.unwrap().unwrap_err();
+        let mut response =
+            call(&shutdown, None).respond::<u8, _, _>(|_| endless(dropped)).into_inner();
+        let drain = tokio::spawn(async move { shutdown.drain(Duration::from_secs(1)).await });
+        let status = response.next().await.unwrap().unwrap_err();
         assert_eq!(status.code(), Code::Unavailable);
+        drop(response);
+        assert!(drain.await.unwrap() > 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_until_a_finished_response_has_been_read() {
+        let shutdown = Shutdown::new();
+        let response = call(&shutdown, None);
+        let mut response =
+            response.respond::<u8, _, _>(|responder| async move { responder.send(1).await });
+        let draining = shutdown.clone();
+        let drain = tokio::spawn(async move { draining.drain(Duration::from_secs(30)).await });
+        shutdown.draining().await;
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert!(!drain.is_finished());
+        assert_eq!(response.get_mut().next().await.unwrap().unwrap(), 1);
+        drop(response);
+        assert_eq!(drain.await.unwrap(), 0);
     }
 }

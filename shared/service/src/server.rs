@@ -14,12 +14,15 @@ use tracing::{error, info, warn};
 
 use cogwheel_engine::Readiness;
 
-use crate::{Fatal, Listener, Shutdown};
+use crate::{Fatal, Listener, Shutdown, TraceId};
 
 /// Window of a stream and of a connection: gRPC's 64 KiB would stop tensors at every chunk.
 const WINDOW: u32 = 4 << 20;
 /// A peer that does not answer a ping for so long is gone.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// What a drained server gives connections to send the last bytes they hold.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Settings that every server has.
 #[derive(Args, Clone, Debug)]
@@ -90,8 +93,7 @@ impl Server {
             .map_err(|error| Fatal::failed(format!("reflection: {error}")))?;
         let name = self.name;
         let router = tonic::transport::Server::builder()
-            // What is logged while a call is served says which service serves it.
-            .trace_fn(move |_| tracing::info_span!("call", service = name))
+            .trace_fn(move |request| call_span(name, request.headers()))
             .max_concurrent_streams(limits.max_streams)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
@@ -135,7 +137,7 @@ impl Server {
         // A connection that never closes must not keep a drained process alive.
         let result = tokio::select! {
             result = serving => result,
-            () = async { drained.await; tokio::time::sleep(KEEPALIVE / 20).await } => Ok(()),
+            () = async { drained.await; tokio::time::sleep(FLUSH).await } => Ok(()),
         };
         watcher.abort();
         match &*self.readiness.borrow() {
@@ -178,6 +180,15 @@ async fn watch_readiness(
     }
     report(&reporter, service, ServingStatus::NotServing).await;
     poll_fn(|_| std::task::Poll::<()>::Pending).await;
+}
+
+/// What is logged while a call is served says which service serves it, and for which trace.
+fn call_span(service: &'static str, headers: &tonic::codegen::http::HeaderMap) -> tracing::Span {
+    let header = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    match header.and_then(TraceId::parse) {
+        Some(trace_id) => tracing::info_span!("call", service, %trace_id),
+        None => tracing::info_span!("call", service),
+    }
 }
 
 /// Sets the status of the service and of the process as a whole.

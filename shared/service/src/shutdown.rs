@@ -3,9 +3,6 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
-
-use crate::Failure;
 
 /// How long work that was cut may take to say so to its callers.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -38,16 +35,6 @@ impl Shutdown {
     /// Whether new work is refused.
     pub fn is_draining(&self) -> bool {
         self.0.draining.is_cancelled()
-    }
-
-    /// Passes unless new work is refused. A drain waits for whoever passed.
-    ///
-    /// # Errors
-    /// [`Failure::Draining`].
-    pub fn admit(&self) -> Result<Admission, Failure> {
-        // Counted before the question: a drain that begins in between waits for it.
-        let admission = Admission { _token: self.0.tracker.token(), shutdown: self.clone() };
-        if self.is_draining() { Err(Failure::Draining) } else { Ok(admission) }
     }
 
     /// Completes when new work is refused.
@@ -105,31 +92,6 @@ impl Shutdown {
     }
 }
 
-/// A call that was admitted and is not at work yet: to be held until [`crate::respond`] was called.
-#[derive(Debug)]
-#[must_use = "a drain waits only as long as this is held"]
-pub struct Admission {
-    _token: TaskTrackerToken,
-    shutdown: Shutdown,
-}
-
-impl Admission {
-    /// Receives what the call is about, unless it outlasts a drain.
-    ///
-    /// # Errors
-    /// Those of `receiving`; [`Failure::Draining`] when running work must end.
-    pub async fn receive<T>(
-        &self,
-        receiving: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        tokio::select! {
-            biased;
-            () = self.shutdown.cut() => Err(Failure::Draining),
-            received = receiving => received,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,21 +106,10 @@ mod tests {
             async move { shutdown.drain(Duration::from_secs(30)).await }
         });
         shutdown.draining().await;
-        assert!(matches!(shutdown.admit(), Err(Failure::Draining)));
+        assert!(shutdown.is_draining());
         assert!(!draining.is_finished());
         done.send(()).unwrap();
         assert_eq!(draining.await.unwrap(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_drain_waits_for_a_call_that_is_still_received_and_cuts_it_in_the_end() {
-        let shutdown = Shutdown::new();
-        let admission = shutdown.admit().unwrap();
-        let receiving = tokio::spawn(async move {
-            admission.receive(std::future::pending::<Result<(), Failure>>()).await
-        });
-        assert_eq!(shutdown.drain(Duration::from_secs(30)).await, 1);
-        assert!(matches!(receiving.await.unwrap(), Err(Failure::Draining)));
     }
 
     #[tokio::test(start_paused = true)]

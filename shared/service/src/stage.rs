@@ -7,7 +7,7 @@ use cogwheel_engine::{
 };
 use tokio::sync::mpsc;
 
-use crate::{Failure, MemoryNeed, Responder, machine_memory};
+use crate::{Failure, Gate, MemoryNeed, Responder, Shutdown, machine_memory};
 
 /// Events of a running job that wait to be sent. Few, because an event may hold a whole chunk of
 /// frames; the job waits when its caller does not read.
@@ -154,6 +154,11 @@ impl StageArgs {
             Prepack::Off => false,
         };
         SessionOptions { provider, threads: compute.threads.map(usize::from), prepack }
+    }
+
+    /// Lets in the call that runs and those that may wait.
+    pub fn gate(&self, what: &'static str, shutdown: &Shutdown) -> Gate {
+        Gate::new(what, (self.queue_depth as usize).saturating_add(1), shutdown)
     }
 
     /// What the stage's worker is made with.

@@ -6,7 +6,7 @@ use cogwheel_diffusion::geometry::LatentGeometry;
 use cogwheel_diffusion::guidance::Guidance;
 use cogwheel_diffusion::scheduler::{SchedulerConfig, SchedulerKind};
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
-use cogwheel_service::{Failure, Invalid, receive};
+use cogwheel_service::{Failure, Invalid, StageArgs, receive};
 use cogwheel_tensor::{DType, Tensor};
 use tonic::Streaming;
 
@@ -19,7 +19,6 @@ const INITIAL_LATENTS: &str = "initial_latents";
 /// What a caller sends up: a header, checked at once, and tensors of no more than it calls for.
 pub(super) struct Upload {
     sampling: Sampling,
-    size: VideoSize,
     scheduler: SchedulerKind,
     latents: LatentGeometry,
     prompt: Tensor,
@@ -34,6 +33,7 @@ impl Upload {
     /// [`Failure::Invalid`] for what the model cannot do, and what [`receive`] gives.
     pub(super) async fn receive(
         checkpoint: &Checkpoint,
+        stage: &StageArgs,
         messages: &mut Streaming<DenoiseRequest>,
     ) -> Result<Self, Failure> {
         let Some(Part::Header(header)) = receive(messages).await?.and_then(|first| first.part)
@@ -41,6 +41,9 @@ impl Upload {
             return Err(Failure::invalid("header", "expected the header first"));
         };
         let (sampling, scheduler, latents) = check(checkpoint, &header)?;
+        let size = header.size.unwrap_or_default();
+        // Before a tensor is taken: the size bounds what may follow.
+        stage.check_memory("size", memory(checkpoint, &sampling, size))?;
         let mut inbox = TensorInbox::new(
             &[PROMPT, NEGATIVE_PROMPT, INITIAL_LATENTS],
             byte_limit(checkpoint, &latents),
@@ -71,19 +74,7 @@ impl Upload {
             invalid.add(NEGATIVE_PROMPT, "expected a tensor, since guidance is on, found none");
         }
         invalid.or(())?;
-        let size = header.size.unwrap_or_default();
-        Ok(Self { sampling, size, scheduler, latents, prompt, negative_prompt, initial_latents })
-    }
-
-    /// Bytes that a step needs at its peak, the model included.
-    pub(super) fn memory(&self, checkpoint: &Checkpoint) -> u64 {
-        let workload = Workload {
-            batch: 1 + usize::from(is_guided(&self.sampling)),
-            num_frames: self.size.num_frames as usize,
-            height: self.size.height as usize,
-            width: self.size.width as usize,
-        };
-        checkpoint.memory_estimate(DType::F32, DType::F32, &workload).transformer.total()
+        Ok(Self { sampling, scheduler, latents, prompt, negative_prompt, initial_latents })
     }
 
     /// The loop to run.
@@ -140,6 +131,17 @@ fn check(
         (Some(scheduler), Ok(latents)) => invalid.or((sampling, scheduler, latents)),
         _ => Err(Failure::Invalid(invalid)),
     }
+}
+
+/// Bytes that a step needs at its peak, the model included.
+fn memory(checkpoint: &Checkpoint, sampling: &Sampling, size: VideoSize) -> u64 {
+    let workload = Workload {
+        batch: 1 + usize::from(is_guided(sampling)),
+        num_frames: size.num_frames as usize,
+        height: size.height as usize,
+        width: size.width as usize,
+    };
+    checkpoint.memory_estimate(DType::F32, DType::F32, &workload).transformer.total()
 }
 
 /// Notes what a tensor that came is not.

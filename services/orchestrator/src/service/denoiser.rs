@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use cogwheel_api::denoiser::v1::{
     DenoiseHeader, DenoiseRequest, DenoiseResponse, DenoiseSummary, StepCompleted,
     denoise_request::Part, denoise_response::Event, denoiser_service_client::DenoiserServiceClient,
@@ -9,7 +7,7 @@ use cogwheel_service::Failure;
 use cogwheel_tensor::Tensor;
 use tonic::Streaming;
 
-use super::{Peer, Stages, request};
+use super::{Peer, Stages, Terms};
 
 /// What the denoiser tells.
 pub(crate) enum DenoiseEvent {
@@ -41,7 +39,7 @@ impl Stages {
         header: DenoiseHeader,
         tensors: Vec<(&'static str, Tensor)>,
         shape: [usize; 4],
-        deadline: Option<Instant>,
+        terms: Terms,
     ) -> Result<DenoiseCall<'_>, Failure> {
         let peer = &self.denoiser;
         let mut requests = vec![DenoiseRequest { part: Some(Part::Header(header)) }];
@@ -51,7 +49,7 @@ impl Stages {
         }
         let mut client = DenoiserServiceClient::new(peer.channel.clone());
         let responses = client
-            .denoise(request(tokio_stream::iter(requests), deadline))
+            .denoise(terms.request(tokio_stream::iter(requests)))
             .await
             .map_err(|status| peer.failure(status))?
             .into_inner();

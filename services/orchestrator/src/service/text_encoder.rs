@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use cogwheel_api::TensorInbox;
 use cogwheel_api::textencoder::v1::{
     EncodeRequest, EncodeResponse, EncodeSummary, encode_response::Event,
@@ -9,7 +7,7 @@ use cogwheel_service::Failure;
 use cogwheel_tensor::Tensor;
 use tonic::Streaming;
 
-use super::{Peer, Stages, request};
+use super::{Peer, Stages, Terms};
 
 /// What the text encoder tells.
 pub(crate) enum EncodeEvent {
@@ -38,12 +36,12 @@ impl Stages {
         &self,
         prompts: Vec<String>,
         shape: [usize; 3],
-        deadline: Option<Instant>,
+        terms: Terms,
     ) -> Result<EncodeCall<'_>, Failure> {
         let peer = &self.text_encoder;
         let mut client = TextEncoderServiceClient::new(peer.channel.clone());
         let responses = client
-            .encode(request(EncodeRequest { prompts }, deadline))
+            .encode(terms.request(EncodeRequest { prompts }))
             .await
             .map_err(|status| peer.failure(status))?
             .into_inner();

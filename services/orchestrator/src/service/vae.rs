@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use cogwheel_api::denoiser::v1::VideoSize;
 use cogwheel_api::vae::v1::{
     DecodeRequest, DecodeResponse, DecodeSummary, decode_response::Event,
@@ -10,7 +8,7 @@ use cogwheel_service::Failure;
 use cogwheel_tensor::{DType, Tensor};
 use tonic::Streaming;
 
-use super::{Peer, Stages, request};
+use super::{Peer, Stages, Terms};
 
 /// What the vae tells.
 pub(crate) enum DecodeEvent {
@@ -39,14 +37,14 @@ impl Stages {
         &self,
         latents: Tensor,
         size: VideoSize,
-        deadline: Option<Instant>,
+        terms: Terms,
     ) -> Result<DecodeCall<'_>, Failure> {
         let peer = &self.vae;
         let parts = tensor_parts("latents", &latents);
         let requests = parts.map(|part| DecodeRequest { latents: Some(part) });
         let mut client = VaeServiceClient::new(peer.channel.clone());
         let responses = client
-            .decode(request(tokio_stream::iter(requests), deadline))
+            .decode(terms.request(tokio_stream::iter(requests)))
             .await
             .map_err(|status| peer.failure(status))?
             .into_inner();

@@ -1,0 +1,141 @@
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tonic::metadata::MetadataMap;
+
+use crate::deadline::deadline_of;
+use crate::{Failure, Shutdown};
+
+/// Lets calls into a service: so many at once, from their first byte up to their last byte down,
+/// and none once a drain has begun.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    what: &'static str,
+    limit: usize,
+    permits: Arc<Semaphore>,
+    shutdown: Shutdown,
+}
+
+impl Gate {
+    /// A gate for `limit` calls of the service that messages call `what`.
+    pub fn new(what: &'static str, limit: usize, shutdown: &Shutdown) -> Self {
+        let permits = Arc::new(Semaphore::new(limit));
+        Self { what, limit, permits, shutdown: shutdown.clone() }
+    }
+
+    /// Admits a call before anything of it is received.
+    ///
+    /// # Errors
+    /// [`Failure::Draining`], or [`Failure::Full`] when as many are in as may be.
+    pub fn admit(&self, headers: &MetadataMap) -> Result<Call, Failure> {
+        let timeout = deadline_of(headers);
+        // A deadline beyond the clock's range is none.
+        let ends = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let token = self.shutdown.tracker().token();
+        // Counted before the question: a drain that begins in between waits for it.
+        if self.shutdown.is_draining() {
+            return Err(Failure::Draining);
+        }
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        let permit = permit.map_err(|_| Failure::Full { what: self.what, limit: self.limit })?;
+        Ok(Call { deadline: ends, shutdown: self.shutdown.clone(), held: Held { permit, token } })
+    }
+
+    /// Calls that are in.
+    pub fn admitted(&self) -> usize {
+        self.limit - self.permits.available_permits()
+    }
+}
+
+/// A call that was admitted; [`Call::respond`] answers it.
+#[derive(Debug)]
+pub struct Call {
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) held: Held,
+}
+
+/// What a call holds until its last byte is read: its place, and the drain that waits for it.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for their drop alone")]
+pub(crate) struct Held {
+    permit: OwnedSemaphorePermit,
+    token: TaskTrackerToken,
+}
+
+impl Call {
+    /// Receives what the call is about.
+    ///
+    /// # Errors
+    /// Those of `receiving`; [`Failure::Draining`] when running work must end;
+    /// [`Failure::Deadline`] when the caller stopped waiting.
+    pub async fn receive<T>(
+        &self,
+        receiving: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            () = self.shutdown.cut() => Err(Failure::Draining),
+            () = passed(self.deadline) => Err(Failure::Deadline),
+            received = receiving => received,
+        }
+    }
+
+    /// When the caller stops waiting, if it said so.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+}
+
+/// Completes when a deadline has passed; never without one.
+pub(crate) async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_calls_are_let_in_than_may_be() {
+        let gate = Gate::new("the denoiser", 2, &Shutdown::new());
+        let headers = MetadataMap::new();
+        let (first, _second) = (gate.admit(&headers).unwrap(), gate.admit(&headers).unwrap());
+        assert!(matches!(gate.admit(&headers), Err(Failure::Full { limit: 2, .. })));
+        assert_eq!(gate.admitted(), 2);
+        drop(first);
+        assert!(gate.admit(&headers).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_for_a_call_that_is_still_received_and_cuts_it_in_the_end() {
+        let shutdown = Shutdown::new();
+        let gate = Gate::new("the vae", 1, &shutdown);
+        let call = gate.admit(&MetadataMap::new()).unwrap();
+        let receiving = tokio::spawn(async move {
+            call.receive(std::future::pending::<Result<(), Failure>>()).await
+        });
+        assert_eq!(shutdown.drain(Duration::from_secs(30)).await, 1);
+        assert!(matches!(receiving.await.unwrap(), Err(Failure::Draining)));
+        assert!(matches!(gate.admit(&MetadataMap::new()), Err(Failure::Draining)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_counts_from_the_calls_beginning() {
+        let gate = Gate::new("the vae", 1, &Shutdown::new());
+        let mut headers = MetadataMap::new();
+        headers.insert("grpc-timeout", "3S".parse().unwrap());
+        let call = gate.admit(&headers).unwrap();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(call.deadline(), Some(Instant::now() + Duration::from_secs(1)));
+        let received = call.receive(std::future::pending::<Result<(), Failure>>()).await;
+        assert!(matches!(received, Err(Failure::Deadline)));
+    }
+}
