@@ -9,7 +9,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The end of a process, in two moments: no new work, then no work at all.
 ///
-/// Every piece of work runs on [`Shutdown::tracker`]. A drain refuses new work at once, lets
+/// Every call is counted by [`Shutdown::tracker`]. A drain refuses new work at once, lets
 /// running work finish within the grace time, then cuts it.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown(Arc<Inner>);
@@ -47,7 +47,7 @@ impl Shutdown {
         self.0.cut.clone().cancelled_owned()
     }
 
-    /// Where every piece of work is spawned.
+    /// What counts every call from its first byte to its last.
     pub fn tracker(&self) -> &TaskTracker {
         &self.0.tracker
     }
