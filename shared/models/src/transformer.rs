@@ -102,7 +102,7 @@ fn build(g: &mut GraphBuilder, config: &TransformerConfig, dtype: DType) -> Resu
             let attended = layout.chunked(g, &attended, &layout.video_chunks);
             let output = output::Output::new(g, config, &time)?;
             let prediction = block.end_and_project(g, &state, &attended, &output)?;
-            let prediction = layout.video_sequences(g, &prediction);
+            let prediction = layout.video_sequences(g, &prediction, output.features);
             let dims = [Dim::Free("batch"), Dim::Free("tokens"), Dim::Fixed(output.features)];
             g.output(io::PREDICTION, &prediction, &dims)?;
         }

@@ -28,7 +28,7 @@ impl Rotary {
 }
 
 /// Joint self-attention of text and video as in `CogVideoXAttnProcessor2_0`, between its
-/// projections: from normalized queries, normalized keys and values of
+/// projections: from normalized queries and keys, a row for each head, and values of
 /// `[chunks, rows, inner_dim]` to `[batch, text + video tokens, inner_dim]`.
 pub(super) fn attend(
     g: &mut GraphBuilder,

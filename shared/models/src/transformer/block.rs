@@ -106,9 +106,9 @@ impl<'a> Block<'a> {
         };
         let head_norm = |g: &mut GraphBuilder, x: &Value, part: &str| {
             let heads = g.reshape(x, &[-1, head as i64]);
-            let name = format!("{}.attn1.{part}", self.name);
-            let heads = layer_norm(g, &heads, &name, head, QK_EPSILON)?;
-            Ok(g.reshape(&heads, &[-1, inner as i64]))
+            // The result stays a row a head: to give it another shape here would copy it, as
+            // what a pass gives has its place already.
+            layer_norm(g, &heads, &format!("{}.attn1.{part}", self.name), head, QK_EPSILON)
         };
         let q = project(g, "to_q")?;
         let q = head_norm(g, &q, "norm_q")?;

@@ -99,6 +99,7 @@ pub(super) struct Layout {
     /// `[batch, text + video tokens]`.
     sequences: Value,
     text_tokens: usize,
+    inner: usize,
 }
 
 impl Layout {
@@ -116,24 +117,31 @@ impl Layout {
         let sequences = g.input(io::SEQUENCES, DType::I64, &dims)?;
         let all_chunks = g.concat(&[&video_chunks, &text_chunks], 0)?;
         let text_tokens = config.max_text_seq_length;
-        Ok(Self { all_chunks, video_chunks, kinds, sequences, text_tokens })
+        let inner = config.inner_dim();
+        Ok(Self { all_chunks, video_chunks, kinds, sequences, text_tokens, inner })
     }
 
-    /// `[batch, text + video tokens, channels]` as `chunks` of it, `[chunks, rows, channels]`.
+    /// `[batch, text + video tokens, inner_dim]` as `chunks` of it, `[chunks, rows, inner_dim]`.
     pub(super) fn chunked(&self, g: &mut GraphBuilder, x: &Value, chunks: &Value) -> Value {
-        let x = merge_rows(g, x);
+        let x = g.reshape(x, &[-1, self.inner as i64]);
         g.gather(&x, chunks, 0)
     }
 
-    /// `[chunks, rows, channels]` as `[batch, text + video tokens, channels]`.
+    /// `[chunks, rows, inner_dim]`, or the same with a row for each head, as
+    /// `[batch, text + video tokens, inner_dim]`.
     pub(super) fn joint_sequences(&self, g: &mut GraphBuilder, x: &Value) -> Value {
-        let x = merge_rows(g, x);
+        let x = g.reshape(x, &[-1, self.inner as i64]);
         g.gather(&x, &self.sequences, 0)
     }
 
-    /// `[video chunks, rows, channels]` as `[batch, tokens, channels]`.
-    pub(super) fn video_sequences(&self, g: &mut GraphBuilder, x: &Value) -> Value {
-        let x = merge_rows(g, x);
+    /// `[video chunks, rows, features]` as `[batch, tokens, features]`.
+    pub(super) fn video_sequences(
+        &self,
+        g: &mut GraphBuilder,
+        x: &Value,
+        features: usize,
+    ) -> Value {
+        let x = g.reshape(x, &[-1, features as i64]);
         let video = g.slice(&self.sequences, 1, self.text_tokens as i64, i64::MAX);
         g.gather(&x, &video, 0)
     }
@@ -149,15 +157,6 @@ impl Layout {
     pub(super) fn for_each_chunk(&self, g: &mut GraphBuilder, x: &Value) -> Value {
         g.gather(x, &self.kinds, 0)
     }
-}
-
-/// `[a, b, channels]` as `[a * b, channels]`.
-fn merge_rows(g: &mut GraphBuilder, x: &Value) -> Value {
-    let shape = g.shape_of(x);
-    let channels = g.slice(&shape, 0, 2, 3);
-    let rows = g.ints(&[-1]);
-    let dims = g.concat(&[&rows, &channels], 0).expect("shapes are i64");
-    g.reshape_to(x, &dims)
 }
 
 #[cfg(test)]
