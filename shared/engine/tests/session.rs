@@ -167,3 +167,24 @@ fn a_prepacked_session_lets_go_of_the_weights_it_was_given() {
     }
     assert_eq!(run(&mut session, &x), expected);
 }
+
+#[test]
+fn a_pass_over_slices_computes_what_the_whole_does() {
+    let runtime = Runtime::load().unwrap();
+    let mut g = GraphBuilder::new("each");
+    let dims = [Dim::Free("slices"), Dim::Free("rows"), Dim::Fixed(8)];
+    let x = g.input("x", DType::F32, &dims).unwrap();
+    let weight = g.weight("weight", DType::F32, &[4, 8]);
+    let results = g.each(&[&x], |g, each| Ok(vec![g.linear(&each[0], &weight, None)?])).unwrap();
+    g.output("y", &results[0], &[dims[0], dims[1], Dim::Fixed(4)]).unwrap();
+    let model = g.finish();
+    let table = Table([("weight".to_owned(), ramp(&[4, 8], 1.0))].into());
+    for prepack in [false, true] {
+        let options = SessionOptions { prepack, ..options() };
+        let mut session = Session::new(&runtime, &model, &table, &options).unwrap();
+        let sliced = run(&mut session, &ramp(&[3, 5, 8], 1.0));
+        let whole = run(&mut session, &ramp(&[1, 15, 8], 1.0));
+        assert_eq!(sliced.shape(), [3, 5, 4]);
+        assert_eq!(sliced.bytes(), whole.bytes());
+    }
+}
