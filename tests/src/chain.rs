@@ -112,12 +112,10 @@ impl Chain {
     }
 
     /// Drains the orchestrator, then the stages, and waits for all of them.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.shutdown.begin();
-        let [.., orchestrator] = &self.tasks[..] else { return };
-        while !orchestrator.is_finished() {
-            tokio::task::yield_now().await;
-        }
+        // The orchestrator was started last.
+        self.tasks.pop().unwrap().await.unwrap();
         for shutdown in &self.stage_shutdowns {
             shutdown.begin();
         }

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -9,36 +8,19 @@ use std::time::Duration;
 use cogwheel_service::connect;
 use tonic::transport::Channel;
 
-use crate::repository;
-
 /// No test here needs so long, whatever else the machine does.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The path of a binary of the workspace, built in the profile of the tests.
+/// The path of a binary of the workspace, as the tests of its own package have built it.
+///
+/// Cargo builds a package's binaries for that package's tests, so `cargo test --workspace` has them
+/// all; for this package's tests alone, build them before.
 pub fn binary(name: &str) -> PathBuf {
-    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
-    let mut built = BUILT.lock().unwrap();
-    if let Some(path) = built.get(name) {
-        return path.clone();
-    }
-    let path = build(name);
-    built.insert(name.to_owned(), path.clone());
-    path
-}
-
-/// Cargo builds the binaries of other packages for nobody's tests, so they are asked for here.
-fn build(name: &str) -> PathBuf {
     // target/PROFILE/deps/this-test
     let test = std::env::current_exe().unwrap();
-    let folder = test.parent().unwrap().parent().unwrap();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--offline", "--package", name, "--bin", name]);
-    if folder.ends_with("release") {
-        command.arg("--release");
-    }
-    assert!(command.current_dir(repository()).status().unwrap().success(), "{name} does not build");
-    folder.join(name)
+    let path = test.parent().unwrap().parent().unwrap().join(name);
+    assert!(path.is_file(), "{} is missing: cargo build --workspace --bins", path.display());
+    path
 }
 
 /// A process that is killed when the test ends.
@@ -55,8 +37,9 @@ impl Process {
 
     /// Sends a signal by its name, e.g. `TERM`.
     pub fn signal(&self, name: &str) {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+        // The shell's own: a slim machine has no program of that name.
+        let kill = format!("kill -s {name} {}", self.0.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     /// Waits for the end; gives the status, standard output and standard error.

@@ -6,8 +6,10 @@ use cogwheel_tests::{Case, Chain, collect, psnr, relative_error};
 const LATENTS: f64 = 1e-4;
 /// fp32 rounding over a whole pipeline: these models amplify a disturbance of 1e-6 to 1.5e-6 only.
 const LATENTS_EXPECTED: f64 = 1e-5;
-/// The promise to users, in dB.
-const FRAMES: f64 = 60.0;
+/// The promise to users is 60 dB. Frames stored in half precision show no more than 77 dB.
+const FRAMES: f64 = 75.0;
+/// What the frames stored in single precision show of the same build.
+const EXACT_FRAMES: f64 = 110.0;
 
 async fn check(name: &str) {
     let case = Case::read(name);
@@ -22,7 +24,8 @@ async fn check(name: &str) {
     let decibels = psnr(&video.frames, &case.frames.as_f32().unwrap());
     println!("{name}: latents {error:.1e}, frames {decibels:.1} dB");
     assert!(error <= LATENTS.min(LATENTS_EXPECTED), "{name}: latents differ by {error:.1e}");
-    assert!(decibels >= FRAMES, "{name}: frames at {decibels:.1} dB");
+    let expected = if matches!(name, "ddim" | "dpm") { EXACT_FRAMES } else { FRAMES };
+    assert!(decibels >= expected, "{name}: frames at {decibels:.1} dB");
 }
 
 #[tokio::test(flavor = "multi_thread")]

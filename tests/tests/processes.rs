@@ -106,7 +106,7 @@ async fn check_drain(of: fn(&Stages) -> &ServiceProcess, ask: impl AsyncFn(Chann
         process.terminate();
         let (status, lines) = process.finish();
         assert_eq!(status.code(), Some(0), "{lines:#?}");
-        assert!(!lines.iter().any(|line| line.contains("cut")), "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains("\"cut\":")), "{lines:#?}");
     }
 }
 

@@ -46,7 +46,7 @@ async fn each_field_is_checked_and_says_what_is_possible() {
     check(&chain, of(|r| r.guidance_scale = Some(f64::NAN)), &[(guidance, "NaN")]).await;
     check(&chain, of(|r| r.guidance_scale = Some(f64::INFINITY)), &[(guidance, "inf")]).await;
     check(&chain, of(|r| r.fps = Some(0)), &[("fps", "expected 1 to 60")]).await;
-    check(&chain, of(|r| r.fps = Some(1000)), &[("fps", "1000 frames per second")]).await;
+    check(&chain, of(|r| r.fps = Some(1000)), &[("fps", "found 1000")]).await;
     check(&chain, of(|r| r.num_videos = Some(0)), &[("num_videos", "1 to 16, found 0")]).await;
     check(&chain, of(|r| r.num_videos = Some(17)), &[("num_videos", "found 17")]).await;
     check(&chain, of(|r| r.output_format = 99), &[("output_format", "99")]).await;
@@ -116,7 +116,7 @@ async fn a_size_beyond_the_memory_limit_is_refused_with_need_and_limit() {
     assert!(fits.is_ok(), "{fits:?}");
     let request =
         GenerateVideoRequest { width: Some(3840), height: Some(2160), ..case.request.clone() };
-    check(&chain, request, &[("num_frames", "the limit is 0.02 GB")]).await;
+    check(&chain, request, &[("width", "the limit is 0.02 GB")]).await;
     chain.stop().await;
 }
 

@@ -1,7 +1,6 @@
 //! What may stand on the command line.
 
 mod generate;
-mod memory_size;
 mod refusals;
 mod serve;
 
@@ -12,15 +11,15 @@ use clap::builder::StyledStr;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use cogwheel_service::Fatal;
+use cogwheel_service::{Fatal, one_line};
 
-pub use generate::{GenerateArgs, SchedulerName, Switch, Tiling};
-pub use memory_size::{MemorySize, MemorySizeError};
+pub use cogwheel_service::{MemorySize, MemorySizeError};
+pub use generate::{GenerateArgs, MAX_VIDEOS, SchedulerName, Switch, Tiling};
 pub use serve::ServeArgs;
 
 /// What `generate` logs: its own output should not drown in the log lines of the services within it,
 /// and a request of theirs that fails is told in its own words.
-const QUIET: &str = "warn,cogwheel_service=off";
+const QUIET: &str = "warn,cogwheel_service=off,cogwheel_engine=off";
 
 /// Serves CogVideoX models: a prompt in, a video out.
 #[derive(Debug, Parser)]
@@ -123,20 +122,6 @@ fn text_or_error(error: &clap::Error) -> Result<Invocation, Fatal> {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Fatal::usage(
             "expected a command: generate, serve, models or adapters; see cogwheel --help",
         )),
-        _ => Err(Fatal::usage(one_line(&error.to_string()))),
+        _ => Err(Fatal::usage(one_line(error))),
     }
-}
-
-/// clap's message without its label, usage and pointer to the help, on one line.
-fn one_line(message: &str) -> String {
-    let told = message.split("\n\n").filter(|paragraph| {
-        let paragraph = paragraph.trim_start();
-        !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information")
-    });
-    let lines: Vec<String> = told
-        .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
-        .filter(|line| !line.is_empty())
-        .collect();
-    let line = lines.join("; ");
-    line.strip_prefix("error: ").map_or(line.clone(), str::to_owned)
 }

@@ -4,11 +4,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_orchestrator::{RequestLimits, Residency};
 use cogwheel_service::{
-    Address, ComputeArgs, Exit, Fatal, Limits, Listener, Prepack, Shutdown, StageArgs,
-    machine_memory, memory_listener,
+    Address, ComputeArgs, Exit, Failure, Fatal, Limits, Listener, MemorySize, Prepack, Shutdown,
+    StageArgs, machine_memory, memory_listener,
 };
 use cogwheel_tensor::DType;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -37,6 +38,8 @@ pub struct ChainSettings {
     pub memory_limit: Option<u64>,
     /// The stages' queues.
     pub queue: StageQueue,
+    /// Videos of one request.
+    pub max_videos: u32,
     /// Frames, height and width of the videos, where they are known and not the model's default.
     pub size: [Option<u32>; 3],
 }
@@ -45,7 +48,7 @@ pub struct ChainSettings {
 #[derive(Clone, Copy, Debug)]
 pub struct StageQueue {
     /// Requests that may wait.
-    pub depth: usize,
+    pub depth: u32,
 }
 
 /// The running services.
@@ -60,6 +63,17 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// Passes a request that the chain would accept; nothing is started.
+    ///
+    /// # Errors
+    /// Every violation.
+    pub fn check(settings: &ChainSettings, request: &GenerateVideoRequest) -> Result<(), Failure> {
+        let memory_limit = settings.memory_limit.or_else(machine_memory);
+        let residency = settings.residency(memory_limit);
+        let limits = settings.limits(memory_limit);
+        cogwheel_orchestrator::check(request.clone(), &settings.checkpoint, &limits, residency)
+    }
+
     /// Starts the stages, and the orchestrator on `listener` until `shutdown` begins.
     pub fn start(
         settings: ChainSettings,
@@ -76,7 +90,7 @@ impl Chain {
             model: settings.checkpoint.dir.clone(),
             compute: settings.compute(residency, memory_limit),
             queue_depth: settings.queue.depth,
-            memory_limit,
+            memory_limit: memory_limit.map(|bytes| MemorySize { bytes }),
             release_after_use: residency == Residency::OneByOne,
         };
         let stages_shutdown = Shutdown::new();
@@ -111,7 +125,7 @@ impl Chain {
                     async move { cogwheel_vae::run(settings, listener, limits, &shutdown).await },
                 )
             }),
-            limits: RequestLimits { memory_limit, ..RequestLimits::default() },
+            limits: settings.limits(memory_limit),
             residency,
         };
         let orchestrator = tokio::spawn({
@@ -184,6 +198,15 @@ pub fn open_served(dir: &Path) -> Result<Checkpoint, Fatal> {
 }
 
 impl ChainSettings {
+    /// What the orchestrator lets pass.
+    fn limits(&self, memory_limit: Option<u64>) -> RequestLimits {
+        RequestLimits {
+            memory_limit: memory_limit.map(|bytes| MemorySize { bytes }),
+            max_videos: self.max_videos,
+            ..RequestLimits::default()
+        }
+    }
+
     /// Stages are loaded one after another where memory does not hold them together.
     fn residency(&self, memory_limit: Option<u64>) -> Residency {
         match memory_limit {

@@ -4,7 +4,7 @@ use std::error::Error as _;
 
 use cogwheel_api::generation::v1::generation_service_client::GenerationServiceClient;
 use cogwheel_api::generation::v1::{GenerateVideoRequest, GenerateVideoResponse};
-use cogwheel_service::{Address, Exit, Fatal, connect};
+use cogwheel_service::{Address, Exit, Failure, Fatal, connect};
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
@@ -57,6 +57,13 @@ impl Generation {
     }
 }
 
+/// What a server that refuses so would have made this process end with.
+pub fn refusal(failure: Failure) -> Fatal {
+    let status = Status::from(failure);
+    let message = violations(&status).unwrap_or_else(|| status.message().to_owned());
+    Fatal { exit: exit(status.code()), message }
+}
+
 fn fatal(address: &Address, status: &Status) -> Fatal {
     Fatal { exit: exit(status.code()), message: message(address, status) }
 }
@@ -70,13 +77,8 @@ fn exit(code: Code) -> Exit {
 }
 
 fn message(address: &Address, status: &Status) -> String {
-    let violations = status.get_details_bad_request().map(|details| details.field_violations);
-    let violations = violations.unwrap_or_default();
-    if !violations.is_empty() {
-        let told = violations
-            .iter()
-            .map(|violation| format!("{}: {}", option(&violation.field), violation.description));
-        return told.collect::<Vec<_>>().join("; ");
+    if let Some(violations) = violations(status) {
+        return violations;
     }
     // A status that has a cause was made here, by the transport: it never came to an answer.
     if let Some(mut cause) = status.source() {
@@ -94,21 +96,28 @@ fn message(address: &Address, status: &Status) -> String {
     }
 }
 
+/// Every violation by its option; `None` where there is none, or where one is not of an option: a
+/// stage's own refusal, whose message says which stage it was.
+fn violations(status: &Status) -> Option<String> {
+    let violations = status.get_details_bad_request()?.field_violations;
+    let told: Option<Vec<_>> = violations
+        .iter()
+        .map(|violation| Some(format!("{}: {}", option(&violation.field)?, violation.description)))
+        .collect();
+    told.filter(|told| !told.is_empty()).map(|told| told.join("; "))
+}
+
 /// The option that a field comes from.
-fn option(field: &str) -> String {
+fn option(field: &str) -> Option<String> {
     if let Some((_, option)) = OPTIONS.iter().find(|(name, _)| *name == field) {
-        return (*option).to_owned();
+        return Some((*option).to_owned());
     }
-    if FIELDS.contains(&field) {
-        format!("--{}", field.replace('_', "-"))
-    } else {
-        field.to_owned()
-    }
+    FIELDS.contains(&field).then(|| format!("--{}", field.replace('_', "-")))
 }
 
 #[cfg(test)]
 mod tests {
-    use cogwheel_service::{Failure, Invalid};
+    use cogwheel_service::Invalid;
 
     use super::*;
 
@@ -132,11 +141,10 @@ mod tests {
         let mut invalid = Invalid::default();
         invalid.add("num_frames", "expected 8n+1, found 10");
         invalid.add("output_format", "expected even sides, found 15");
-        invalid.add("sigma", "unknown");
         let fatal = fatal(&address(), &invalid.or(()).unwrap_err().into());
         assert_eq!(
             fatal.message,
-            "--num-frames: expected 8n+1, found 10; --output: expected even sides, found 15; sigma: unknown"
+            "--num-frames: expected 8n+1, found 10; --output: expected even sides, found 15"
         );
     }
 
@@ -150,11 +158,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_stage_refuses_in_its_own_words_keeps_its_name() {
+        let answer = Failure::invalid("size", "needs 3 GB");
+        let status = Failure::of_stage("denoiser", "http://d:1", answer.into()).into();
+        assert_eq!(fatal(&address(), &status).message, "denoiser: size: needs 3 GB");
+    }
+
+    #[test]
     fn every_field_is_an_option_that_generate_has() {
         for name in FIELDS
             .iter()
-            .map(|field| option(field))
-            .chain(OPTIONS.iter().map(|(field, _)| option(field)))
+            .filter_map(|field| option(field))
+            .chain(OPTIONS.iter().filter_map(|(field, _)| option(field)))
         {
             let arguments = ["cogwheel", "generate", "--help"].map(Into::into);
             let help = match crate::args::parse(arguments) {

@@ -14,22 +14,19 @@ pub mod progress;
 pub mod serve;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use args::{Command, Invocation};
 use cogwheel_service::Fatal;
 
-/// The whole of `main`: reads the arguments, does what they say, and says how it ended.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let result = match args::parse(arguments) {
+/// The whole of `main`: reads the arguments and does what they say.
+///
+/// # Errors
+/// How it ended, if not well.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Fatal> {
+    match args::parse(arguments)? {
         // Help and version go to standard output and are no failure.
-        Ok(Invocation::Text(text)) => return print(&text),
-        Ok(Invocation::Command(command)) => execute(command),
-        Err(fatal) => Err(fatal),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fatal) => fatal.report(),
+        Invocation::Text(text) => print(&text),
+        Invocation::Command(command) => execute(command),
     }
 }
 
@@ -42,9 +39,9 @@ fn execute(command: Command) -> Result<(), Fatal> {
     }
 }
 
-fn print(text: &clap::builder::StyledStr) -> ExitCode {
+fn print(text: &clap::builder::StyledStr) -> Result<(), Fatal> {
     use std::io::Write as _;
     // A reader that has gone away (`| head`) is no failure of ours.
     let _ = write!(std::io::stdout(), "{text}");
-    ExitCode::SUCCESS
+    Ok(())
 }

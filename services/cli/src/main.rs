@@ -1,7 +1,5 @@
 //! `cogwheel`: client, and the four services in one process.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    cogwheel_cli::run(std::env::args_os())
+fn main() {
+    cogwheel_service::leave(cogwheel_cli::run(std::env::args_os()));
 }

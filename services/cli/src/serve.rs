@@ -1,5 +1,6 @@
 //! `cogwheel serve`: the four services in one process.
 
+use cogwheel_orchestrator::RequestLimits;
 use cogwheel_service::{Fatal, Limits, Listener, Shutdown};
 
 use crate::args::ServeArgs;
@@ -16,6 +17,7 @@ pub fn run(args: ServeArgs) -> Result<(), Fatal> {
         compute: args.compute,
         memory_limit: args.memory_limit.map(|limit| limit.bytes),
         queue: StageQueue { depth: args.queue_depth },
+        max_videos: RequestLimits::default().max_videos,
         size: [None; 3],
     };
     let runtime = tokio::runtime::Runtime::new().map_err(Fatal::failed)?;

@@ -67,7 +67,7 @@ fn what_is_not_given_is_left_to_the_model() {
 
 #[test]
 fn generate_is_quiet_and_serve_is_not() {
-    assert_eq!(generate(&[LEAST]).logs.log, "warn,cogwheel_service=off");
+    assert_eq!(generate(&[LEAST]).logs.log, "warn,cogwheel_service=off,cogwheel_engine=off");
     match read(&[&["serve", "--model", "m"]]) {
         Ok(Invocation::Command(Command::Serve(args))) => {
             assert_eq!(args.logs.log, "info");
@@ -79,7 +79,7 @@ fn generate_is_quiet_and_serve_is_not() {
 
 #[test]
 fn options_that_cannot_be_honoured_yet_are_refused_by_name() {
-    let generate: [(&[&str], &str); 12] = [
+    let generate: [(&[&str], &str); 13] = [
         (&["--image", "a.png"], "--image"),
         (&["--video", "a.mp4"], "--video"),
         (&["--strength", "0.8"], "--strength"),
@@ -89,9 +89,10 @@ fn options_that_cannot_be_honoured_yet_are_refused_by_name() {
         (&["--adapter", "a", "--adapter", "b"], "--adapter"),
         (&["--image", "a.png", "--lora", "b"], "--image, --lora"),
         (&["--vae-tiling", "on"], "--vae-tiling on"),
-        (&["--precision", "fp16"], "--precision fp16"),
-        (&["--precision", "bf16"], "--precision bf16"),
-        (&["--precision", "int8"], "--precision int8"),
+        (&["--execution-provider", "cuda"], "--precision: this build computes in fp32 only"),
+        (&["--precision", "fp16"], "expected auto or fp32, found fp16"),
+        (&["--precision", "bf16"], "expected auto or fp32, found bf16"),
+        (&["--precision", "int8"], "expected auto or fp32, found int8"),
     ];
     for (options, expected) in generate {
         refused(&[LEAST, options], expected);
@@ -99,7 +100,7 @@ fn options_that_cannot_be_honoured_yet_are_refused_by_name() {
     let serve: [(&[&str], &str); 4] = [
         (&["--data-dir", "d"], "--data-dir"),
         (&["--adapter-dir", "d", "--adapter-dir", "e"], "--adapter-dir"),
-        (&["--precision", "int8"], "--precision int8"),
+        (&["--precision", "int8"], "expected auto or fp32, found int8"),
         (&["--vae-tiling", "on"], "--vae-tiling on"),
     ];
     for (options, expected) in serve {
@@ -113,6 +114,7 @@ fn settings_of_a_server_are_not_taken_from_its_client() {
         ["--threads", "2"],
         ["--memory-limit", "1GB"],
         ["--precision", "fp32"],
+        ["--prepack", "off"],
         ["--execution-provider", "cpu"],
     ] {
         refused(&[REMOTE, &options], options[0]);

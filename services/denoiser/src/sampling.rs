@@ -95,6 +95,9 @@ pub fn sample(
         let guided = guide(&prediction, request.guidance, scale);
         let mut noise = |count: usize| generator.normal_f32(count);
         scheduler.step(index, &guided, &mut latents, &mut noise);
+        if !latents.iter().all(|value| value.is_finite()) {
+            return Err(SamplingError::Diverged { step: index + 1, steps: num_inference_steps });
+        }
         let elapsed = step_start.elapsed();
         on_step(StepCompleted { step: index + 1, num_inference_steps, timestep, elapsed });
     }

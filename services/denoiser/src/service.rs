@@ -13,7 +13,7 @@ use cogwheel_api::tensor_parts;
 use cogwheel_engine::{Runtime, Worker};
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_service::{
-    Failure, Fatal, Gate, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs,
+    Failure, Fatal, Gate, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs, end,
     run_on,
 };
 use cogwheel_tensor::DType;
@@ -70,8 +70,7 @@ pub async fn run(
     let name = "cogwheel.denoiser.v1.DenoiserService";
     let server = Server::new("denoiser", name, routes, readiness);
     let result = server.serve(listener, limits, shutdown).await;
-    // A process must not end while the runtime computes.
-    worker.shutdown().await;
+    end(&worker).await;
     result
 }
 
@@ -160,7 +159,9 @@ impl From<SamplingError> for Failure {
             SamplingError::Forward(ForwardError::Shape { .. } | ForwardError::Positions(_)) => {
                 Self::invalid("size", error)
             }
-            SamplingError::NeedsImage { .. } => Self::Unfit(error.to_string()),
+            SamplingError::NeedsImage { .. } | SamplingError::Diverged { .. } => {
+                Self::Unfit(error.to_string())
+            }
             SamplingError::Forward(_) => Self::Internal(error.to_string()),
         }
     }

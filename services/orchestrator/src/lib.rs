@@ -10,5 +10,6 @@ mod plan;
 mod service;
 mod settings;
 
+pub use plan::check;
 pub use service::run;
-pub use settings::{RequestLimits, Residency, Settings};
+pub use settings::{MAX_REQUEST_BYTES, RequestLimits, Residency, Settings};

@@ -61,10 +61,9 @@ impl Model {
     /// Bytes of memory a request needs, in fp32.
     pub(crate) fn memory(&self, workload: &Workload, residency: Residency) -> u64 {
         let need = self.checkpoint.memory_estimate(DType::F32, DType::F32, workload);
-        let stages = [need.text_encoder, need.transformer, need.vae_decoder].map(|s| s.total());
         match residency {
-            Residency::Apart | Residency::OneByOne => stages.into_iter().max().unwrap_or(0),
-            Residency::Together => stages.into_iter().fold(0, u64::saturating_add),
+            Residency::Apart | Residency::OneByOne => need.largest(),
+            Residency::Together => need.together(),
         }
     }
 

@@ -6,7 +6,9 @@ use cogwheel_api::tensor_parts;
 use cogwheel_diffusion::frames::to_u8;
 use cogwheel_service::Failure;
 use cogwheel_tensor::Tensor;
-use cogwheel_video::{FrameSize, VideoEncoder, VideoError, VideoFormat, encode_png};
+use cogwheel_video::{
+    FrameSize, VideoEncoder, VideoError, VideoFormat, check_png_size, encode_png,
+};
 
 /// Bytes of one message of a file: well under gRPC's usual 4 MiB.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -108,6 +110,30 @@ impl Sink {
             }
             Kind::Pictures | Kind::Raw => Ok(None),
         }
+    }
+}
+
+/// Passes frames that a format can hold, before there are any.
+///
+/// # Errors
+/// [`VideoError::FrameSize`].
+pub(crate) fn check_size(format: OutputFormat, frame: FrameSize) -> Result<(), VideoError> {
+    match format {
+        OutputFormat::Unspecified | OutputFormat::Mp4 => VideoFormat::Mp4.check_size(frame),
+        OutputFormat::Gif => VideoFormat::Gif.check_size(frame),
+        OutputFormat::Png => check_png_size(frame),
+        OutputFormat::Frames => Ok(()),
+    }
+}
+
+/// The most frames per second of a format. Those that hold no rate take what a video may have.
+pub(crate) fn max_fps(format: OutputFormat) -> u32 {
+    match format {
+        OutputFormat::Gif => VideoFormat::Gif.max_fps(),
+        OutputFormat::Unspecified
+        | OutputFormat::Mp4
+        | OutputFormat::Png
+        | OutputFormat::Frames => VideoFormat::Mp4.max_fps(),
     }
 }
 

@@ -2,14 +2,27 @@ use cogwheel_api::denoiser::v1::{Sampling, Scheduler, VideoSize};
 use cogwheel_api::generation::v1::{Accepted, GenerateVideoRequest, OutputFormat};
 use cogwheel_api::tensor::v1;
 use cogwheel_diffusion::geometry::LatentGeometry;
-use cogwheel_models::checkpoint::Workload;
+use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_service::{Failure, Invalid, MemoryNeed, machine_memory};
 use cogwheel_tensor::{DType, Tensor};
-use cogwheel_video::{FrameSize, VideoError};
+use cogwheel_video::FrameSize;
 
 use crate::model::Model;
 use crate::output;
 use crate::settings::{RequestLimits, Residency};
+
+/// Passes a request that an orchestrator of this checkpoint would accept, without any stage.
+///
+/// # Errors
+/// [`Failure::Invalid`] with every violation.
+pub fn check(
+    request: GenerateVideoRequest,
+    checkpoint: &Checkpoint,
+    limits: &RequestLimits,
+    residency: Residency,
+) -> Result<(), Failure> {
+    Plan::new(request, &Model::new(checkpoint.clone()), limits, residency).map(drop)
+}
 
 /// A request that can be computed, every default filled in.
 #[derive(Debug)]
@@ -88,14 +101,15 @@ impl Plan {
 
         let fps = request.fps.unwrap_or_else(|| u32::try_from(defaults.fps).unwrap_or(8));
         let format = format(&request, &mut invalid);
+        let max_fps = output::max_fps(format);
+        if !(1..=max_fps).contains(&fps) {
+            invalid.add("fps", format!("expected 1 to {max_fps}, found {fps}"));
+        }
         let frame = FrameSize { width: width as u32, height: height as u32 };
-        // An encoder that takes the size and rate now will take the frames later.
         if latents.is_some()
-            && let Err(error) = output::Sink::new(format, frame, fps)
+            && let Err(error) = output::check_size(format, frame)
         {
-            let field =
-                if matches!(error, VideoError::FrameRate { .. }) { "fps" } else { "output_format" };
-            invalid.add(field, error);
+            invalid.add("output_format", error);
         }
         let num_videos = request.num_videos.unwrap_or(1);
         if !(1..=limits.max_videos).contains(&num_videos) {
@@ -214,14 +228,28 @@ fn check_memory(
     residency: Residency,
     invalid: &mut Invalid,
 ) {
-    let Some(limit) = limits.memory_limit.or_else(machine_memory) else { return };
+    let limit = limits.memory_limit.map(|limit| limit.bytes).or_else(machine_memory);
+    let Some(limit) = limit else { return };
     let need = model.memory(workload, residency);
     if need > limit {
         let Workload { width, height, num_frames, .. } = workload;
         let memory = MemoryNeed { need, limit };
         let message = format!("{width}x{height} with {num_frames} frames {memory}");
-        invalid.add("num_frames", message);
+        invalid.add(largest(model, workload), message);
     }
+}
+
+/// The field to shrink: the one that is furthest beyond its default, by its ratio.
+fn largest(model: &Model, workload: &Workload) -> &'static str {
+    let defaults = model.defaults();
+    let ratio = |found: usize, default: usize| found as f64 / default.max(1) as f64;
+    let width = ("width", ratio(workload.width, defaults.width));
+    let height = ("height", ratio(workload.height, defaults.height));
+    let num_frames = ("num_frames", ratio(workload.num_frames, defaults.num_frames));
+    [width, height]
+        .into_iter()
+        .fold(num_frames, |most, next| if next.1 > most.1 { next } else { most })
+        .0
 }
 
 fn initial_latents(
@@ -256,3 +284,6 @@ fn initial_latents(
     drop(values);
     Some(tensor)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use cogwheel_service::Address;
+use cogwheel_service::{Address, MemorySize};
+
+/// Bytes of one request's message, unless the settings say otherwise.
+pub const MAX_REQUEST_BYTES: usize = 64 << 20;
 
 /// Settings of the orchestrator.
 #[derive(Args, Clone, Debug)]
@@ -29,9 +32,9 @@ pub struct Settings {
 /// What bounds requests.
 #[derive(Args, Clone, Debug)]
 pub struct RequestLimits {
-    /// Bytes of memory a stage's machine has; a request that needs more is refused. Default: this machine's
+    /// Memory a stage's machine has, e.g. 8GiB; a request that needs more is refused. Default: this machine's
     #[arg(long, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
-    pub memory_limit: Option<u64>,
+    pub memory_limit: Option<MemorySize>,
     /// Videos of one request
     #[arg(long, env = "COGWHEEL_MAX_VIDEOS", value_name = "N", default_value_t = 16)]
     pub max_videos: u32,
@@ -42,10 +45,11 @@ pub struct RequestLimits {
     #[arg(long, env = "COGWHEEL_MAX_PROMPT_CHARS", value_name = "N", default_value_t = 20_000)]
     pub max_prompt_chars: usize,
     /// Requests in work or waiting; one more is refused
-    #[arg(long, env = "COGWHEEL_MAX_GENERATIONS", value_name = "N", default_value_t = 16)]
-    pub max_generations: usize,
+    #[arg(long, env = "COGWHEEL_MAX_GENERATIONS", value_name = "N", default_value_t = 16,
+        value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub max_generations: u32,
     /// Bytes of one request's message; initial latents are the largest part of it
-    #[arg(long, env = "COGWHEEL_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = 64 << 20)]
+    #[arg(long, env = "COGWHEEL_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = MAX_REQUEST_BYTES)]
     pub max_request_bytes: usize,
 }
 
@@ -58,7 +62,7 @@ impl Default for RequestLimits {
             max_steps: 1000,
             max_prompt_chars: 20_000,
             max_generations: 16,
-            max_request_bytes: 64 << 20,
+            max_request_bytes: MAX_REQUEST_BYTES,
         }
     }
 }

@@ -1,11 +1,9 @@
 //! The `cogwheel-text-encoder` process.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    cogwheel_service::run_process(
+fn main() {
+    cogwheel_service::leave(cogwheel_service::run_process(
         "cogwheel-text-encoder",
         "Turns prompts into embeddings",
         cogwheel_text_encoder::run,
-    )
+    ))
 }

@@ -14,7 +14,7 @@ use cogwheel_engine::{EngineError, Runtime, Worker};
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_service::{
     Failure, Fatal, Gate, Invalid, Limits, Listener, Responder, Responses, Server, Shutdown,
-    StageArgs, run_on,
+    StageArgs, end, run_on,
 };
 use cogwheel_tensor::DType;
 use tonic::service::Routes;
@@ -78,8 +78,7 @@ pub async fn run(
     let name = "cogwheel.textencoder.v1.TextEncoderService";
     let server = Server::new("text encoder", name, routes, readiness);
     let result = server.serve(listener, limits, shutdown).await;
-    // A process must not end while the runtime computes.
-    worker.shutdown().await;
+    end(&worker).await;
     result
 }
 

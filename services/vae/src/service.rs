@@ -10,7 +10,7 @@ use cogwheel_api::{TensorInbox, tensor_parts};
 use cogwheel_engine::{EngineError, Runtime, Worker};
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_service::{
-    Failure, Fatal, Gate, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs,
+    Failure, Fatal, Gate, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs, end,
     receive, run_on,
 };
 use cogwheel_tensor::{DType, Tensor};
@@ -63,8 +63,7 @@ pub async fn run(
     let name = "cogwheel.vae.v1.VaeService";
     let server = Server::new("vae", name, routes, readiness);
     let result = server.serve(listener, limits, shutdown).await;
-    // A process must not end while the runtime computes.
-    worker.shutdown().await;
+    end(&worker).await;
     result
 }
 
@@ -112,6 +111,11 @@ impl Vae {
                 latents.dtype(),
                 latents.shape()
             );
+            return Err(Failure::invalid("latents", message));
+        }
+        let values = latents.as_f32().map_err(|error| Failure::invalid("latents", error))?;
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            let message = format!("expected finite numbers, found {} at element {at}", values[at]);
             return Err(Failure::invalid("latents", message));
         }
         let pixels = self.checkpoint.vae.spatial_compression_ratio();

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::io::{self, Write as _};
-use std::process::ExitCode;
 
 /// How a process ends: the exit codes of every binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,13 +12,14 @@ pub enum Exit {
     Failed,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Usage => 2,
-            Exit::Interrupted => 130,
-            Exit::Failed => 1,
-        })
+impl Exit {
+    /// The number that the caller's shell sees.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Usage => 2,
+            Self::Interrupted => 130,
+            Self::Failed => 1,
+        }
     }
 }
 
@@ -44,9 +44,9 @@ impl Fatal {
     }
 
     /// Says it on standard error and gives the exit code.
-    pub fn report(&self) -> ExitCode {
+    pub fn report(&self) -> i32 {
         // Standard error may be closed; the exit code still tells.
         let _ = writeln!(io::stderr(), "error: {}", self.message.replace('\n', " "));
-        self.exit.into()
+        self.exit.code()
     }
 }

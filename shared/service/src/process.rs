@@ -1,6 +1,5 @@
-use std::process::ExitCode;
-
-use clap::{Args, Parser};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
 
 use crate::{Failure, Fatal, Limits, Listener, LogArgs, ServerArgs, Shutdown};
 
@@ -19,22 +18,37 @@ struct Process<A: Args> {
 /// The whole of a service's `main`: settings, logs, the socket, then `serve` until a signal.
 ///
 /// The socket is bound before `serve` loads anything, so that a port in use is told at once.
-pub fn run_process<A, S>(name: &'static str, about: &'static str, serve: S) -> ExitCode
+pub fn run_process<A, S>(name: &'static str, about: &'static str, serve: S) -> Result<(), Fatal>
 where
     A: Args,
     S: AsyncFnOnce(A, Listener, Limits, &Shutdown) -> Result<(), Fatal>,
 {
-    let command = <Process<A> as clap::CommandFactory>::command().name(name).about(about);
-    // clap's own exit codes are 0 for help and 2 for bad usage, as they should be.
-    let matches = command.get_matches();
-    let process = match <Process<A> as clap::FromArgMatches>::from_arg_matches(&matches) {
-        Ok(process) => process,
-        Err(error) => error.exit(),
-    };
-    match run(process, serve) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fatal) => fatal.report(),
+    let command = Process::<A>::command().name(name).about(about);
+    let parsed = command.try_get_matches().and_then(|m| Process::<A>::from_arg_matches(&m));
+    match parsed {
+        Ok(process) => run(process, serve),
+        Err(text) if matches!(text.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            // A reader that has gone away (`| head`) is no failure of ours.
+            let _ = text.print();
+            Ok(())
+        }
+        Err(error) => Err(Fatal::usage(one_line(&error))),
     }
+}
+
+/// clap's message without its label, usage and pointer to the help, on one line.
+pub fn one_line(error: &clap::Error) -> String {
+    let message = error.to_string();
+    let told = message.split("\n\n").filter(|paragraph| {
+        let paragraph = paragraph.trim_start();
+        !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information")
+    });
+    let lines: Vec<String> = told
+        .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let line = lines.join("; ");
+    line.strip_prefix("error: ").map_or(line.clone(), str::to_owned)
 }
 
 fn run<A, S>(process: Process<A>, serve: S) -> Result<(), Fatal>

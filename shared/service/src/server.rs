@@ -86,11 +86,10 @@ impl Server {
     ) -> Result<(), Fatal> {
         let (reporter, health) = tonic_health::server::health_reporter();
         report(&reporter, self.service, ServingStatus::NotServing).await;
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .map_err(|error| Fatal::failed(format!("reflection: {error}")))?;
+        let reflected = |error| Fatal::failed(format!("reflection: {error}"));
+        let reflection = reflection(self.service).build_v1().map_err(reflected)?;
+        // What clients that are not of this year ask for.
+        let reflection_alpha = self::reflection(self.service).build_v1alpha().map_err(reflected)?;
         let name = self.name;
         let router = tonic::transport::Server::builder()
             .trace_fn(move |request| call_span(name, request.headers()))
@@ -102,7 +101,8 @@ impl Server {
             .tcp_nodelay(true)
             .add_routes(self.routes)
             .add_service(health)
-            .add_service(reflection);
+            .add_service(reflection)
+            .add_service(reflection_alpha);
 
         let watcher = tokio::spawn(watch_readiness(
             reporter,
@@ -134,10 +134,21 @@ impl Server {
                 warn!(service = self.name, cut, "work outlasted the grace time and was cut");
             }
         };
-        // A connection that never closes must not keep a drained process alive.
-        let result = tokio::select! {
-            result = serving => result,
-            () = async { drained.await; tokio::time::sleep(FLUSH).await } => Ok(()),
+        tokio::pin!(serving, drained);
+        let ended = tokio::select! {
+            result = &mut serving => Some(result),
+            () = &mut drained => None,
+        };
+        let result = match ended {
+            // Connections that close first must not hide what the drain has to say.
+            Some(result) => {
+                if shutdown.is_draining() {
+                    drained.await;
+                }
+                result
+            }
+            // A connection that never closes must not keep a drained process alive.
+            None => tokio::time::timeout(FLUSH, serving).await.unwrap_or(Ok(())),
         };
         watcher.abort();
         match &*self.readiness.borrow() {
@@ -180,6 +191,15 @@ async fn watch_readiness(
     }
     report(&reporter, service, ServingStatus::NotServing).await;
     poll_fn(|_| std::task::Poll::<()>::Pending).await;
+}
+
+/// Descriptors of what this server has: its service and health.
+fn reflection(service: &'static str) -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name(service)
+        .with_service_name("grpc.health.v1.Health")
 }
 
 /// What is logged while a call is served says which service serves it, and for which trace.

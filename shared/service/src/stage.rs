@@ -1,5 +1,6 @@
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use cogwheel_engine::{
@@ -7,11 +8,14 @@ use cogwheel_engine::{
 };
 use tokio::sync::mpsc;
 
-use crate::{Failure, Gate, MemoryNeed, Responder, Shutdown, machine_memory};
+use crate::{Failure, Gate, MemoryNeed, MemorySize, Responder, Shutdown, machine_memory};
 
 /// Events of a running job that wait to be sent. Few, because an event may hold a whole chunk of
 /// frames; the job waits when its caller does not read.
 const EVENTS: usize = 2;
+
+/// How long the end of a process waits for the model's thread, which stops within an operator.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Settings that every stage has.
 #[derive(Args, Clone, Debug)]
@@ -23,11 +27,12 @@ pub struct StageArgs {
     /// How the model is computed.
     pub compute: ComputeArgs,
     /// Requests that may wait; one more is refused
-    #[arg(long, env = "COGWHEEL_QUEUE_DEPTH", value_name = "N", default_value_t = 16)]
-    pub queue_depth: usize,
-    /// Bytes of memory the stage may take; a request that needs more is refused. Default: the machine's
+    #[arg(long, env = "COGWHEEL_QUEUE_DEPTH", value_name = "N", default_value_t = 16,
+        value_parser = clap::value_parser!(u32).range(0..=65536))]
+    pub queue_depth: u32,
+    /// Memory the stage may take, e.g. 8GiB; a request that needs more is refused. Default: the machine's
     #[arg(long, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
-    pub memory_limit: Option<u64>,
+    pub memory_limit: Option<MemorySize>,
     /// Load the model when a request comes and release it when none waits
     #[arg(long, env = "COGWHEEL_RELEASE_AFTER_USE")]
     pub release_after_use: bool,
@@ -105,21 +110,19 @@ impl ComputeArgs {
     /// # Errors
     /// [`Failure::Invalid`] for a precision it cannot, or that CUDA would take by itself.
     pub fn check(&self) -> Result<(), Failure> {
-        if self.execution_provider == ExecutionProvider::Cuda && self.precision == Precision::Auto {
-            let found = "expected fp32, all that this build computes in; auto on cuda is the \
-                         checkpoint's own";
-            return Err(Failure::invalid("precision", found));
-        }
-        match self.precision {
-            Precision::Auto | Precision::Fp32 => Ok(()),
-            other => {
-                let name =
-                    other.to_possible_value().map_or_else(String::new, |v| v.get_name().into());
-                let found =
-                    format!("expected auto or fp32, the precisions of this build, found {name}");
-                Err(Failure::invalid("precision", found))
+        let expected = match (self.precision, self.execution_provider) {
+            (Precision::Fp32, _)
+            | (Precision::Auto, ExecutionProvider::Auto | ExecutionProvider::Cpu) => {
+                return Ok(());
             }
-        }
+            // On a GPU it would be the checkpoint's own.
+            (Precision::Auto, ExecutionProvider::Cuda) => "fp32 with cuda",
+            _ => "auto or fp32",
+        };
+        let found = self.precision;
+        let message =
+            format!("this build computes in fp32 only: expected {expected}, found {found}");
+        Err(Failure::invalid("precision", message))
     }
 }
 
@@ -137,7 +140,7 @@ impl StageArgs {
 
     /// Bytes of memory that the stage may take, where that is known.
     fn memory(&self) -> Option<u64> {
-        self.memory_limit.or_else(machine_memory)
+        self.memory_limit.map(|limit| limit.bytes).or_else(machine_memory)
     }
 
     /// What a session is made with, for a model of so many bytes of weights and of activations.
@@ -153,7 +156,13 @@ impl StageArgs {
             Prepack::On => true,
             Prepack::Off => false,
         };
-        SessionOptions { provider, threads: compute.threads.map(usize::from), prepack }
+        // More threads than cores wait for each other in every operator.
+        let cores = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+        let threads = compute.threads.map(usize::from);
+        if threads.is_some_and(|threads| threads > cores) {
+            tracing::warn!(?threads, cores, "more threads than cores: one for each core is used");
+        }
+        SessionOptions { provider, threads: threads.map(|threads| threads.min(cores)), prepack }
     }
 
     /// Lets in the call that runs and those that may wait.
@@ -165,7 +174,7 @@ impl StageArgs {
     pub fn worker_options(&self, name: &str) -> WorkerOptions {
         let policy =
             if self.release_after_use { LoadPolicy::ReleaseAfterUse } else { LoadPolicy::Keep };
-        WorkerOptions { name: name.to_owned(), queue_depth: self.queue_depth, policy }
+        WorkerOptions { name: name.to_owned(), queue_depth: self.queue_depth as usize, policy }
     }
 }
 
@@ -227,6 +236,14 @@ where
                 };
             }
         }
+    }
+}
+
+/// Waits a little for a worker to end. One that loads a model cannot be stopped in the middle: the
+/// process leaves without it, see [`crate::leave`].
+pub async fn end<M: 'static>(worker: &Worker<M>) {
+    if tokio::time::timeout(FAREWELL, worker.shutdown()).await.is_err() {
+        tracing::warn!("the model's thread is left in mid-work");
     }
 }
 

@@ -1,5 +1,5 @@
-use crate::gif::GifEncoder;
-use crate::mp4::Mp4Encoder;
+use crate::gif::{self, GifEncoder};
+use crate::mp4::{self, Mp4Encoder};
 use crate::{FrameSize, VideoError};
 
 /// Files that hold a whole clip.
@@ -13,6 +13,27 @@ pub enum VideoFormat {
     ///
     /// Sides from 1 to 3840 pixels; 1 to 50 frames per second.
     Gif,
+}
+
+impl VideoFormat {
+    /// Passes frames that this format can hold.
+    ///
+    /// # Errors
+    /// [`VideoError::FrameSize`] with the sizes it can have.
+    pub fn check_size(self, size: FrameSize) -> Result<(), VideoError> {
+        match self {
+            Self::Mp4 => mp4::check_size(size),
+            Self::Gif => gif::check_size(size),
+        }
+    }
+
+    /// The most frames per second that this format can have; the least is 1.
+    pub fn max_fps(self) -> u32 {
+        match self {
+            Self::Mp4 => mp4::MAX_FPS,
+            Self::Gif => gif::MAX_FPS,
+        }
+    }
 }
 
 /// Encodes a clip as its frames come.

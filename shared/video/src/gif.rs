@@ -4,7 +4,7 @@ use crate::frame::check_frame_rate;
 use crate::{FrameSize, VideoError};
 
 /// Delays are whole hundredths of a second, and browsers show one below two hundredths as ten: 50 is the fastest that plays right.
-const MAX_FPS: u32 = 50;
+pub(crate) const MAX_FPS: u32 = 50;
 
 /// NeuQuant's sampling step, 1 (every pixel) to 30. At 3 a frame is within 0.4 dB of 1 in less than half of the time.
 const PALETTE_SPEED: i32 = 3;
@@ -22,9 +22,9 @@ pub(crate) struct GifEncoder {
 
 impl GifEncoder {
     pub(crate) fn new(size: FrameSize, fps: u32) -> Result<Self, VideoError> {
-        size.check_sides("gif")?;
+        check_size(size)?;
         check_frame_rate("gif", fps, MAX_FPS)?;
-        let side = |pixels: u32| u16::try_from(pixels).expect("check_sides bounds it by 3840");
+        let side = |pixels: u32| u16::try_from(pixels).expect("check_size bounds it by 3840");
         let (width, height) = (side(size.width), side(size.height));
         let mut encoder = Encoder::new(Vec::new(), width, height, &[])?;
         encoder.set_repeat(Repeat::Infinite)?;
@@ -41,6 +41,11 @@ impl GifEncoder {
     pub(crate) fn finish(self) -> Result<Vec<u8>, VideoError> {
         Ok(self.encoder.into_inner()?)
     }
+}
+
+/// That a GIF can have frames of this size.
+pub(crate) fn check_size(size: FrameSize) -> Result<(), VideoError> {
+    size.check_sides("gif")
 }
 
 /// Hundredths of a second for which a frame is shown: from its own start to the next frame's, both rounded, so that no

@@ -14,4 +14,4 @@ mod png;
 pub use encoder::{VideoEncoder, VideoFormat};
 pub use error::VideoError;
 pub use frame::FrameSize;
-pub use png::encode_png;
+pub use png::{check_png_size, encode_png};

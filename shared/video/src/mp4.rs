@@ -8,7 +8,8 @@ use bt709::Planes;
 use container::Container;
 use h264::H264Encoder;
 
-const MAX_FPS: u32 = 60;
+/// Few screens show more.
+pub(crate) const MAX_FPS: u32 = 60;
 
 /// The smallest side that OpenH264 takes: one macroblock.
 const MIN_SIDE: u32 = 16;
@@ -26,15 +27,7 @@ pub(crate) struct Mp4Encoder {
 impl Mp4Encoder {
     pub(crate) fn new(size: FrameSize, fps: u32) -> Result<Self, VideoError> {
         let FrameSize { width, height } = size;
-        let even = width % 2 == 0 && height % 2 == 0;
-        if !even
-            || width.min(height) < MIN_SIDE
-            || width.max(height) > MAX_SIDE
-            || width.min(height) > MAX_SHORT_SIDE
-        {
-            let expected = "even sides from 16 to 3840, the shorter one at most 2160";
-            return Err(VideoError::FrameSize { format: "mp4", expected, found: size });
-        }
+        check_size(size)?;
         check_frame_rate("mp4", fps, MAX_FPS)?;
         Ok(Self {
             planes: Planes::new(width as usize, height as usize),
@@ -54,4 +47,16 @@ impl Mp4Encoder {
         drop((self.planes, self.h264));
         self.container.finish()
     }
+}
+
+/// That an MP4 file can have frames of this size.
+pub(crate) fn check_size(size: FrameSize) -> Result<(), VideoError> {
+    let FrameSize { width, height } = size;
+    let even = width % 2 == 0 && height % 2 == 0;
+    let (shorter, longer) = (width.min(height), width.max(height));
+    if even && longer <= MAX_SIDE && (MIN_SIDE..=MAX_SHORT_SIDE).contains(&shorter) {
+        return Ok(());
+    }
+    let expected = "even sides from 16 to 3840, the shorter one at most 2160";
+    Err(VideoError::FrameSize { format: "mp4", expected, found: size })
 }

@@ -7,7 +7,7 @@ use crate::{FrameSize, VideoError};
 /// # Errors
 /// [`VideoError::FrameSize`] if a side is 0 or over 3840 pixels; [`VideoError::FrameBytes`] if `rgb` has another length.
 pub fn encode_png(size: FrameSize, rgb: &[u8]) -> Result<Vec<u8>, VideoError> {
-    size.check_sides("png")?;
+    check_png_size(size)?;
     size.check_frame(0, rgb)?;
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, size.width, size.height);
@@ -18,4 +18,12 @@ pub fn encode_png(size: FrameSize, rgb: &[u8]) -> Result<Vec<u8>, VideoError> {
     writer.write_image_data(rgb)?;
     writer.finish()?;
     Ok(file)
+}
+
+/// Passes frames that [`encode_png`] takes.
+///
+/// # Errors
+/// [`VideoError::FrameSize`] if a side is 0 or over 3840 pixels.
+pub fn check_png_size(size: FrameSize) -> Result<(), VideoError> {
+    size.check_sides("png")
 }

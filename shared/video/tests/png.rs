@@ -2,7 +2,7 @@
 
 mod clip;
 
-use cogwheel_video::{FrameSize, VideoError, encode_png};
+use cogwheel_video::{FrameSize, VideoError, check_png_size, encode_png};
 
 #[test]
 fn a_frame_comes_back_exactly() {
@@ -26,6 +26,7 @@ fn a_wrong_length_or_size_is_refused() {
     assert_eq!(error.to_string(), "frame 0 has 17 bytes: expected 18 for 3x2 pixels");
     for (width, height) in [(0, 2), (2, 0), (3841, 1), (u32::MAX, u32::MAX)] {
         let size = FrameSize { width, height };
+        assert!(check_png_size(size).is_err());
         assert!(
             matches!(encode_png(size, &[]), Err(VideoError::FrameSize { found, .. }) if found == size)
         );

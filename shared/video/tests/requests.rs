@@ -10,6 +10,9 @@ const FORMATS: [VideoFormat; 2] = [VideoFormat::Mp4, VideoFormat::Gif];
 
 fn refusal(format: VideoFormat, width: u32, height: u32, fps: u32) -> String {
     let refused = VideoEncoder::new(format, FrameSize { width, height }, fps).err();
+    let size = FrameSize { width, height };
+    let passes = format.check_size(size).is_ok() && (1..=format.max_fps()).contains(&fps);
+    assert!(!passes, "{format:?} {width}x{height} at {fps} passes the check");
     refused
         .unwrap_or_else(|| panic!("{format:?} {width}x{height} at {fps} is accepted"))
         .to_string()
@@ -118,6 +121,8 @@ proptest! {
     fn any_request_is_refused_or_written(width in 0u32..70, height in 0u32..70, fps in 0u32..70, count in 0usize..4) {
         let size = FrameSize { width, height };
         for format in FORMATS {
+            let passes = format.check_size(size).is_ok() && (1..=format.max_fps()).contains(&fps);
+            prop_assert_eq!(passes, VideoEncoder::new(format, size, fps).is_ok());
             match VideoEncoder::new(format, size, fps) {
                 Err(VideoError::FrameSize { found, .. }) => prop_assert_eq!(found, size),
                 Err(VideoError::FrameRate { found, .. }) => prop_assert_eq!(found, fps),

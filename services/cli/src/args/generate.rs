@@ -6,7 +6,7 @@ use cogwheel_service::{Address, ComputeArgs, LogArgs};
 use super::MemorySize;
 
 /// Most videos of one command: each has files of its own, all of which are checked beforehand.
-const MAX_VIDEOS: i64 = 1000;
+pub const MAX_VIDEOS: u32 = 1000;
 
 /// Settings of `cogwheel generate`. What is left open is the model's default.
 #[derive(Args, Clone, Debug)]
@@ -65,7 +65,7 @@ pub struct GenerateArgs {
     pub seed: Option<u64>,
     /// Number of videos; given, they are called NAME-0.EXT and so on
     #[arg(long, value_name = "N", allow_negative_numbers = true,
-        value_parser = clap::value_parser!(u32).range(1..=MAX_VIDEOS))]
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_VIDEOS)))]
     pub num_videos: Option<u32>,
     /// Load and use an adapter (not in this build yet)
     #[arg(long, value_name = "PATH[,weight-name=FILE][,name=NAME][,scale=S][,alpha=A]")]
@@ -86,7 +86,7 @@ pub struct GenerateArgs {
     )]
     pub vae_tiling: Tiling,
     /// Memory to stay within, e.g. 8GiB, with --model [default: the machine's]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
     pub memory_limit: Option<MemorySize>,
     /// Tensor `latents` [frames, channels, height, width], fp32: used instead of drawn noise
     #[arg(long, value_name = "FILE.safetensors")]

@@ -1,6 +1,6 @@
 //! What parses but is refused: an option that cannot be honoured is never ignored.
 
-use cogwheel_service::{ComputeArgs, ExecutionProvider, Fatal, Precision};
+use cogwheel_service::{ComputeArgs, ExecutionProvider, Fatal, Precision, Prepack};
 
 use super::{AdaptersArgs, GenerateArgs, ServeArgs, Tiling};
 
@@ -45,6 +45,7 @@ pub(super) fn with_endpoint(
             "--execution-provider",
         ),
         (compute.threads.is_some(), "threads", "--threads"),
+        (compute.prepack != Prepack::Auto, "prepack", "--prepack"),
         (args.memory_limit.is_some(), "memory_limit", "--memory-limit"),
     ];
     let mut given = settings.iter().filter(|(set, id, _)| *set && is_given(id));
@@ -72,11 +73,7 @@ fn refuse(options: &[(bool, &str)]) -> Result<(), Fatal> {
     Err(Fatal::usage(format!("{}: this build cannot honour this yet", given.join(", "))))
 }
 
+/// In the option's name, as the command line has it.
 fn precision(compute: &ComputeArgs) -> Result<(), Fatal> {
-    match compute.precision {
-        Precision::Auto | Precision::Fp32 => Ok(()),
-        other => Err(Fatal::usage(format!(
-            "--precision {other}: this build cannot honour this yet, only auto and fp32"
-        ))),
-    }
+    compute.check().map_err(|failure| Fatal::usage(format!("--{failure}")))
 }

@@ -36,8 +36,9 @@ pub struct ServeArgs {
     #[arg(long, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
     pub memory_limit: Option<MemorySize>,
     /// Requests that may wait at one stage; one more is refused
-    #[arg(long, env = "COGWHEEL_QUEUE_DEPTH", value_name = "N", default_value_t = 16)]
-    pub queue_depth: usize,
+    #[arg(long, env = "COGWHEEL_QUEUE_DEPTH", value_name = "N", default_value_t = 16,
+        value_parser = clap::value_parser!(u32).range(0..=65536))]
+    pub queue_depth: u32,
     #[command(flatten)]
     /// Logs.
     pub logs: LogArgs,

@@ -1,8 +1,11 @@
+use std::path::Path;
+
 use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_service::{Address, Fatal};
 
-use crate::args::GenerateArgs;
-use crate::chain::{self, ChainSettings, StageQueue};
+use crate::args::{GenerateArgs, MAX_VIDEOS};
+use crate::chain::{self, Chain, ChainSettings, StageQueue};
+use crate::client;
 use crate::latents;
 use crate::output::Target;
 
@@ -36,7 +39,7 @@ impl Plan {
             None => None,
         };
         if let Some(target) = &output_latents
-            && target.path(0) == video.path(0)
+            && same_file(&target.path(0), &video.path(0))
         {
             let path = target.path(0);
             return Err(Fatal::usage(format!(
@@ -51,17 +54,35 @@ impl Plan {
         let request = request(&args, video.kind(), initial_latents.as_ref());
         let source = match (args.endpoint.take(), args.model.take()) {
             (Some(address), _) => Source::Endpoint(address),
-            (None, Some(dir)) => Source::Model(Box::new(ChainSettings {
-                checkpoint: chain::open_served(&dir)?,
-                compute: args.compute,
-                memory_limit: args.memory_limit.map(|limit| limit.bytes),
-                // One request at a time comes from here.
-                queue: StageQueue { depth: 1 },
-                size: [request.num_frames, request.height, request.width],
-            })),
+            (None, Some(dir)) => {
+                let settings = ChainSettings {
+                    checkpoint: chain::open_served(&dir)?,
+                    compute: args.compute,
+                    memory_limit: args.memory_limit.map(|limit| limit.bytes),
+                    // One request at a time comes from here.
+                    queue: StageQueue { depth: 1 },
+                    max_videos: MAX_VIDEOS,
+                    size: [request.num_frames, request.height, request.width],
+                };
+                // What a server would answer, before a single weight is loaded.
+                Chain::check(&settings, &request).map_err(|failure| client::refusal(failure))?;
+                Source::Model(Box::new(settings))
+            }
             // The command line holds one of them.
             (None, None) => return Err(Fatal::usage("expected --model or --endpoint")),
         };
         Ok(Self { source, request, video, latents: output_latents })
     }
+}
+
+/// Whether two paths, whose folders are there, lead to one file.
+fn same_file(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| {
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        let file = folder.join(path.file_name()?);
+        // What is there already may be a link.
+        Some(file.canonicalize().unwrap_or(file))
+    };
+    place(a).is_some_and(|place_of_a| Some(place_of_a) == place(b))
 }

@@ -45,6 +45,17 @@ pub enum SamplingError {
         /// Its value.
         value: f32,
     },
+    /// A step left the range of numbers; all that follows would be black.
+    #[error(
+        "expected finite latents, found others after step {step} of {steps}: the guidance scale, \
+         the initial latents or the model's weights are too large"
+    )]
+    Diverged {
+        /// The step.
+        step: usize,
+        /// Steps in all.
+        steps: usize,
+    },
     /// The model wants an image beside the noise.
     #[error("the model takes {input} channels for {output} of latents: it needs an image")]
     NeedsImage {

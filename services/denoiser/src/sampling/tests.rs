@@ -139,6 +139,14 @@ fn a_token_fired_in_a_step_ends_the_loop_there() {
 }
 
 #[test]
+fn a_step_that_leaves_the_range_of_numbers_is_an_error_not_a_black_video() {
+    let (mut model, request, _) = case("2b_like");
+    let bad = SamplingRequest { guidance: Guidance::new(1e308, false), ..request };
+    let error = sample(&mut model, &bad, &CancellationToken::new(), &mut |_| ()).unwrap_err();
+    assert!(matches!(error, SamplingError::Diverged { step: 1, .. }), "{error}");
+}
+
+#[test]
 fn requests_that_cannot_be_sampled_are_errors() {
     let (mut model, request, _) = case("2b_like");
     let mut check = |request: &SamplingRequest, expected: &str| {

@@ -51,7 +51,7 @@ pub struct GenerateVideoRequest {
     /// Frames, 8n+1.
     #[prost(uint32, optional, tag = "5")]
     pub num_frames: ::core::option::Option<u32>,
-    /// Frames per second of the file, 1 to 120.
+    /// Frames per second of the file, 1 to 60; of a GIF, 1 to 50.
     #[prost(uint32, optional, tag = "6")]
     pub fps: ::core::option::Option<u32>,
     /// Steps of the sampling loop.
