@@ -8,6 +8,8 @@ use std::time::Duration;
 use cogwheel_service::connect;
 use tonic::transport::Channel;
 
+use crate::own_host;
+
 /// No test here needs so long, whatever else the machine does.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -83,7 +85,7 @@ pub struct ServiceProcess {
 impl ServiceProcess {
     /// Starts a service binary on a free port and waits until it listens.
     pub fn start(name: &str, args: &[&str]) -> Self {
-        Self::start_on("127.0.0.1:0", name, args)
+        Self::start_on(&format!("{}:0", own_host()), name, args)
     }
 
     /// Starts a service binary on an address and waits until it listens.

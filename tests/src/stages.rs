@@ -3,7 +3,7 @@ use std::path::Path;
 use cogwheel_api::generation::v1::generation_service_client::GenerationServiceClient;
 use tonic::transport::Channel;
 
-use crate::ServiceProcess;
+use crate::{ServiceProcess, own_host};
 
 /// Four processes, chained by TCP.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Stages {
 
     /// Starts one stage on a free port.
     pub fn stage(name: &str, model: &Path, flags: &[&str]) -> ServiceProcess {
-        Self::stage_on("127.0.0.1:0", name, model, flags)
+        Self::stage_on(&format!("{}:0", own_host()), name, model, flags)
     }
 
     /// Starts one stage on an address.

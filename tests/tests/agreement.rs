@@ -1,4 +1,5 @@
 //! Whole pipelines, from prompt to frames through the four services, end where diffusers' do.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use cogwheel_tests::{Case, Chain, collect, psnr, relative_error};
 

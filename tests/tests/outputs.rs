@@ -1,4 +1,5 @@
 //! Kinds of result, and several videos in one request.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::io::Cursor;
 

@@ -12,6 +12,7 @@ use cogwheel_api::generation::v1::generation_service_client::GenerationServiceCl
 use cogwheel_api::generation::v1::{GenerateVideoRequest, GenerateVideoResponse, OutputFormat};
 use cogwheel_tests::{
     Case, Chain, Process, ServiceProcess, Stages, Video, binary, collect, data, eventually,
+    own_host,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
@@ -169,7 +170,7 @@ fn a_port_in_use_is_told_in_one_line_before_anything_is_loaded() {
 async fn the_order_of_starting_does_not_matter_and_a_stage_that_is_down_is_named() {
     let model = model();
     // Ports that were free a moment ago; the stages come to them later.
-    let free = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let free = [(); 3].map(|()| std::net::TcpListener::bind((own_host(), 0)).unwrap());
     let addresses = free.map(|listener| listener.local_addr().unwrap().to_string());
     let urls = addresses.each_ref().map(|address| format!("http://{address}"));
     let orchestrator = Stages::orchestrator(&model, urls.each_ref().map(String::as_str), &[]);

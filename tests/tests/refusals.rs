@@ -1,4 +1,5 @@
 //! A request that cannot be computed is refused at once, with every field that is wrong.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use cogwheel_api::denoiser::v1::Scheduler;
 use cogwheel_api::generation::v1::GenerateVideoRequest;

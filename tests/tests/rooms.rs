@@ -1,4 +1,5 @@
 //! The house's rules: which crate may know which, and where gRPC and ONNX Runtime may be named.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
