@@ -117,7 +117,7 @@ impl TextEncoder {
         let session = SessionOptions { prepack: false, ..options.session.clone() };
         Ok(Self {
             tokenizer,
-            session: Session::new(runtime, &model, &weights, &session)?,
+            session: Session::new(runtime, model, &weights, &session)?,
             d_model: config.d_model,
             model_id: options.model_id.clone(),
             cache: options.cache.clone(),

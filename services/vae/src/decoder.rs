@@ -76,7 +76,7 @@ impl Decoder {
     ) -> Result<Self, DecodeError> {
         let decoder = vae::decoder(config, weights)?;
         Ok(Self {
-            session: Session::new(runtime, &decoder.model, weights, options)?,
+            session: Session::new(runtime, decoder.model, weights, options)?,
             caches: decoder.caches,
             latent_channels: config.latent_channels,
             scaling_factor: config.scaling_factor,

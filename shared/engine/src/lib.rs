@@ -5,6 +5,7 @@
 //! puts its sessions on a [`Worker`].
 
 mod error;
+mod freed;
 mod options;
 mod runtime;
 mod session;

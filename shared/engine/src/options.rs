@@ -1,10 +1,8 @@
 /// Where a session computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Provider {
-    /// CUDA where the library and the machine have it, else the CPU.
-    #[default]
-    Auto,
     /// The CPU.
+    #[default]
     Cpu,
     /// An NVIDIA GPU; it is an error where there is none.
     Cuda,
@@ -18,7 +16,8 @@ pub struct SessionOptions {
     /// Where it computes.
     pub provider: Provider,
     /// Whether the session rearranges its weights for the processor once, into memory of its own,
-    /// and lets go of what it was given; a quarter faster matrix products than otherwise.
+    /// and lets go of what it was given; a product of 4,292 x 1,920 by 1,920 x
+    /// 1,920 then takes 6% less time.
     ///
     /// If not, it reads the weights where they lie for as long as it lives: those of a memory map
     /// take no memory of their own, and sessions can share them. Weights of `Conv` and operands of

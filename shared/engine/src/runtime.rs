@@ -17,7 +17,6 @@ const VERSION: &str = "1.31.1";
 #[derive(Clone, Debug)]
 pub struct Runtime {
     environment: Environment,
-    library: PathBuf,
 }
 
 /// ONNX Runtime allows one environment a process, so the first one stays until the process ends.
@@ -31,7 +30,7 @@ impl Runtime {
     ///
     /// # Errors
     /// [`EngineError::LibraryNotFound`] lists every place; [`EngineError::Library`] when a file is
-    /// there that is no ONNX Runtime, or one of another version.
+    /// there that is no ONNX Runtime, or one older than 1.31. A later one is taken as it is.
     pub fn load() -> Result<Self, EngineError> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
@@ -43,14 +42,9 @@ impl Runtime {
             None => locate::candidates(env::current_exe().ok(), env::current_dir().ok()),
         };
         let library = locate::first_file(candidates)?;
-        let runtime = Self { environment: environment(&library)?, library };
+        let runtime = Self { environment: environment(&library)? };
         *loaded = Some(runtime.clone());
         Ok(runtime)
-    }
-
-    /// The file that was loaded.
-    pub fn library(&self) -> &Path {
-        &self.library
     }
 
     pub(crate) fn environment(&self) -> &Environment {

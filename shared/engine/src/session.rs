@@ -2,7 +2,10 @@ mod create;
 mod termination;
 mod value;
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Borrow,
+    time::{Duration, Instant},
+};
 
 use cogwheel_graph::Model;
 use cogwheel_tensor::Tensor;
@@ -26,13 +29,14 @@ impl Session {
     /// Makes a session of `model`, whose weights `source` supplies.
     ///
     /// The weights are no part of the model file, so its limit of 2 GiB is not theirs. What
-    /// becomes of their memory [`SessionOptions::prepack`] decides.
+    /// becomes of their memory [`SessionOptions::prepack`] decides. A model that is given away, not
+    /// lent, is dropped before ONNX Runtime reads its file, so a contained weight is not held twice.
     ///
     /// # Errors
     /// A weight that is missing or unfit is named; otherwise what ONNX Runtime says.
     pub fn new(
         runtime: &Runtime,
-        model: &Model,
+        model: impl Borrow<Model>,
         source: &dyn WeightSource,
         options: &SessionOptions,
     ) -> Result<Self, EngineError> {

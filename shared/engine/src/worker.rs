@@ -19,8 +19,12 @@ pub enum LoadPolicy {
     /// Loaded at once and held until the worker ends.
     #[default]
     Keep,
-    /// Loaded for the first job that waits, dropped when none does: for machines whose memory
-    /// holds one stage at a time.
+    /// Loaded for the first job that waits, dropped when none does, before the last one's caller
+    /// has its answer: for machines whose memory holds one stage at a time.
+    ///
+    /// A load that fails is that job's failure alone ([`JobError::Load`]). The worker stays
+    /// [`Readiness::Ready`] and tries anew for the next job: what was short, memory or a file that
+    /// was being replaced, may be there by then.
     ReleaseAfterUse,
 }
 
@@ -31,7 +35,8 @@ pub enum Readiness {
     Loading,
     /// Jobs run as they come.
     Ready,
-    /// The model could not be loaded; every job fails with this message.
+    /// The model that was to be kept could not be loaded, or its thread panicked outside of a job;
+    /// every job fails.
     Failed(String),
 }
 
@@ -74,7 +79,7 @@ impl<M: 'static> Worker<M> {
         };
         let (readiness, watched) = watch::channel(first);
         let (ending, ended) = watch::channel(());
-        let thread = thread::Thread { queue: Arc::clone(&queue), load, readiness, ending };
+        let thread = thread::Thread { queue: Arc::clone(&queue), load, readiness, _ending: ending };
         std::thread::Builder::new().name(options.name).spawn(move || thread.run(options.policy))?;
         Ok(Self { queue, readiness: watched, ended })
     }

@@ -40,6 +40,7 @@ fn a_token_fired_in_the_run_ends_it_and_the_session_lives_on() {
         session.run(&[("x", (&x).into())], &token).unwrap_err()
     });
     assert!(matches!(error, EngineError::Cancelled), "{error}");
+    assert!(!session.time_inside().is_zero(), "the run had begun");
 
     let x = ramp(&[1, WIDTH], 0.1);
     session.run(&[("x", (&x).into())], &CancellationToken::new()).unwrap();

@@ -9,6 +9,9 @@ use cogwheel_graph::{Dim, GraphBuilder};
 use cogwheel_tensor::{DType, Tensor};
 use graphs::{Table, inline, ramp};
 
+/// TF32, in which CUDA may multiply, has 10 bits of mantissa; the values are below 1.
+const CUDA_TOLERANCE: f32 = 1e-2;
+
 fn options() -> SessionOptions {
     SessionOptions { provider: Provider::Cpu, threads: Some(1), ..SessionOptions::default() }
 }
@@ -75,7 +78,7 @@ fn an_output_goes_back_in_as_an_input() {
     let total = g.input("total", DType::F32, &dims).unwrap();
     let sum = g.add(&x, &total).unwrap();
     g.output("sum", &sum, &dims).unwrap();
-    let mut session = Session::new(&runtime, &g.finish(), &Table::default(), &options()).unwrap();
+    let mut session = Session::new(&runtime, g.finish(), &Table::default(), &options()).unwrap();
     let token = CancellationToken::new();
     let x = ramp(&[3], 1.0);
     let first = session.run(&[("x", (&x).into()), ("total", (&x).into())], &token).unwrap();
@@ -96,7 +99,7 @@ fn outputs_come_in_the_order_of_the_graph_and_time_inside_is_counted() {
     let square = g.mul(&x, &x).unwrap();
     g.output("square", &square, &[Dim::Free("n")]).unwrap();
     g.output("double", &double, &[Dim::Free("n")]).unwrap();
-    let mut session = Session::new(&runtime, &g.finish(), &Table::default(), &options()).unwrap();
+    let mut session = Session::new(&runtime, g.finish(), &Table::default(), &options()).unwrap();
     assert!(session.time_inside().is_zero());
     let x = ramp(&[4], 1.0);
     let outputs = session.run(&[("x", (&x).into())], &CancellationToken::new()).unwrap();
@@ -126,12 +129,21 @@ fn cuda_is_refused_by_name_where_there_is_none() {
     let runtime = Runtime::load().unwrap();
     let (model, table) = graphs::feed_forward(8, 1);
     let cuda = SessionOptions { provider: Provider::Cuda, ..options() };
-    // Where there is one, this is no test of its absence.
-    if let Err(error) = Session::new(&runtime, &model, &table, &cuda) {
-        assert!(matches!(error, EngineError::Provider { provider: "cuda", .. }), "{error}");
+    match Session::new(&runtime, &model, &table, &cuda) {
+        Err(error) => {
+            assert!(matches!(error, EngineError::Provider { provider: "cuda", .. }), "{error}");
+        }
+        // There is one: it computes what the CPU does.
+        Ok(mut session) => {
+            let x = ramp(&[2, 8], 0.5);
+            let mut cpu = Session::new(&runtime, &model, &table, &options()).unwrap();
+            let (found, expected) = (run(&mut session, &x), run(&mut cpu, &x));
+            let pairs = found.as_f32().unwrap().into_owned().into_iter();
+            for (found, expected) in pairs.zip(expected.as_f32().unwrap().iter()) {
+                assert!((found - expected).abs() <= CUDA_TOLERANCE, "{found} {expected}");
+            }
+        }
     }
-    let auto = SessionOptions { provider: Provider::Auto, ..options() };
-    Session::new(&runtime, &model, &table, &auto).unwrap();
 }
 
 #[test]
@@ -148,7 +160,7 @@ fn a_supplied_convolution_computes_what_a_contained_one_does() {
     let unpacked = SessionOptions { prepack: false, ..options() };
     match Session::new(&runtime, &model, &table, &unpacked) {
         Ok(mut session) => assert_eq!(run(&mut session, &x), run(&mut contained, &x)),
-        Err(error) => assert!(matches!(error, EngineError::Runtime { .. }), "{error}"),
+        Err(error) => assert!(error.to_string().starts_with("making a session: "), "{error}"),
     }
 }
 

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::sync::mpsc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+    mpsc,
+};
 
 use cogwheel_engine::{JobError, LoadPolicy, Readiness, SubmitError, Worker, WorkerOptions};
 use tokio::sync::oneshot;
@@ -166,6 +170,62 @@ async fn a_model_that_is_released_after_use_is_dropped_when_none_wait_and_loaded
     assert_eq!([log.recv().unwrap(), log.recv().unwrap()], ["loaded", "dropped"]);
     worker.submit(|_, _| ()).unwrap().await.unwrap();
     assert_eq!([log.recv().unwrap(), log.recv().unwrap()], ["loaded", "dropped"]);
+}
+
+/// A model that counts how often it is held, and may not like to be dropped.
+struct Held(Arc<AtomicUsize>, bool);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+        assert!(!self.1, "a drop that panics");
+    }
+}
+
+fn held(policy: LoadPolicy, panics: bool) -> (Worker<Held>, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let load = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok::<_, String>(Held(Arc::clone(&counted), panics))
+    };
+    (Worker::spawn(options(4, policy), load).unwrap(), count)
+}
+
+#[tokio::test]
+async fn a_model_that_is_released_after_use_is_gone_when_the_answer_comes() {
+    let (worker, count) = held(LoadPolicy::ReleaseAfterUse, false);
+    for _ in 0..100 {
+        let inside = worker.submit(|model, _| model.0.load(Ordering::SeqCst)).unwrap();
+        assert_eq!(inside.await.unwrap(), 1);
+        assert_eq!(count.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_load_of_a_model_to_be_released_fails_its_job_alone() {
+    let mut loads = [Err("memory is short"), Ok(())].into_iter();
+    let load = move || loads.next().unwrap();
+    let worker = Worker::spawn(options(1, LoadPolicy::ReleaseAfterUse), load).unwrap();
+    let error = worker.submit(|(), _| ()).unwrap().await.unwrap_err();
+    assert_eq!(error, JobError::Load("memory is short".to_owned()));
+    assert_eq!(*worker.ready().borrow(), Readiness::Ready);
+    worker.submit(|(), _| ()).unwrap().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_model_whose_drop_panics_leaves_nobody_waiting() {
+    let (worker, _) = held(LoadPolicy::ReleaseAfterUse, true);
+    let error = worker.submit(|_, _| ()).unwrap().await.unwrap_err();
+    assert_eq!(error, JobError::Stopped);
+    let mut ready = worker.ready();
+    ready.wait_for(|ready| matches!(ready, Readiness::Failed(_))).await.unwrap();
+    // The queue closes with the thread, or has closed.
+    match worker.submit(|_, _| ()) {
+        Ok(ticket) => assert_eq!(ticket.await.unwrap_err(), JobError::Stopped),
+        Err(error) => assert_eq!(error, SubmitError::Stopped),
+    }
+    worker.shutdown().await;
 }
 
 #[tokio::test]

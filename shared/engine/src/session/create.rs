@@ -1,3 +1,5 @@
+use std::borrow::Borrow;
+
 use cogwheel_graph::Model;
 use cogwheel_tensor::Tensor;
 use ort::{
@@ -10,7 +12,9 @@ use ort::{
 };
 
 use super::value;
-use crate::{EngineError, Provider, Runtime, SessionOptions, WeightSource, weight_source::supply};
+use crate::{
+    EngineError, Provider, Runtime, SessionOptions, WeightSource, freed, weight_source::supply,
+};
 
 /// Where ONNX Runtime looks for files that a model in memory names.
 const PLACEHOLDER_FOLDER_KEY: &str = "session.model_external_initializers_file_folder_path";
@@ -22,13 +26,14 @@ const PLACEHOLDER_FOLDER_KEY: &str = "session.model_external_initializers_file_f
 /// reads the weights where they lie: a memory map costs nothing until a run touches it.
 pub(super) fn session(
     runtime: &Runtime,
-    model: &Model,
+    model: impl Borrow<Model>,
     source: &dyn WeightSource,
     options: &SessionOptions,
 ) -> Result<(Session, Vec<Tensor>), EngineError> {
     let mut builder = builder(runtime, options)?;
-    let mut weights = Vec::with_capacity(model.weights().len());
-    for slot in model.weights() {
+    let slots = model.borrow().weights();
+    let mut weights = Vec::with_capacity(slots.len());
+    for slot in slots {
         let tensor = value::aligned(supply(source, slot)?);
         // SAFETY: `tensor` lives in `weights` until the session is made, and if the session goes
         // on reading it, the caller keeps it for as long as the session.
@@ -41,13 +46,16 @@ pub(super) fn session(
         builder = supplied.map_err(EngineError::of("supplying a weight"))?;
         weights.push(tensor);
     }
-    let session =
-        builder.commit_from_memory(&model.encode()).map_err(EngineError::of("making a session"))?;
+    let file = model.borrow().encode();
+    drop(model);
+    let session = builder.commit_from_memory(&file).map_err(EngineError::of("making a session"));
+    drop(file);
     if options.prepack {
         // An external initializer is copied while the session is made.
         weights.clear();
     }
-    Ok((session, weights))
+    freed::give_back();
+    Ok((session?, weights))
 }
 
 fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<SessionBuilder, EngineError> {
@@ -60,6 +68,7 @@ fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<SessionBuilder
         .map_err(&failed)?
         .with_config_entry(PLACEHOLDER_FOLDER_KEY, Model::PLACEHOLDER_FOLDER)
         .map_err(&failed)?
+        // By default ort registers CoreML wherever it is, on every macOS: another arithmetic than asked for.
         .with_auto_device(AutoDevicePolicy::PreferCPU)
         .map_err(&failed)?
         .with_log_level(LogLevel::Warning)
@@ -69,30 +78,19 @@ fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<SessionBuilder
     }
     match options.provider {
         Provider::Cpu => Ok(builder),
-        Provider::Cuda => cuda(builder)
-            .map_err(|refused| EngineError::Provider { provider: "cuda", reason: refused.1 }),
-        Provider::Auto => Ok(cuda(builder).unwrap_or_else(|refused| {
-            let (builder, reason) = *refused;
-            tracing::debug!(reason, "computing on the cpu");
-            builder
-        })),
+        Provider::Cuda => cuda(builder),
     }
 }
 
-/// Adds the CUDA provider, or gives the builder back with the reason why not.
-fn cuda(builder: SessionBuilder) -> Result<SessionBuilder, Box<(SessionBuilder, String)>> {
+fn cuda(builder: SessionBuilder) -> Result<SessionBuilder, EngineError> {
+    let refused =
+        |reason: &str| EngineError::Provider { provider: "cuda", reason: reason.to_owned() };
     match ep::CUDA::is_available() {
         Ok(true) => {}
-        Ok(false) => {
-            let reason = "this build of ONNX Runtime does not have it".to_owned();
-            return Err(Box::new((builder, reason)));
-        }
-        Err(error) => return Err(Box::new((builder, error.message().to_owned()))),
+        Ok(false) => return Err(refused("this build of ONNX Runtime does not have it")),
+        Err(error) => return Err(refused(error.message())),
     }
-    builder.with_execution_providers([ep::CUDA::default().build().error_on_failure()]).map_err(
-        |error| {
-            let reason = error.message().to_owned();
-            Box::new((error.recover(), reason))
-        },
-    )
+    builder
+        .with_execution_providers([ep::CUDA::default().build().error_on_failure()])
+        .map_err(|error| refused(error.message()))
 }

@@ -13,15 +13,19 @@ pub struct JobContext {
     pub cancellation: CancellationToken,
 }
 
-/// Takes the model, or the reason why there is none.
-type Run<M> = Box<dyn FnOnce(Result<&mut M, JobError>) + Send>;
-
 /// A job with its result's type erased.
 pub(super) struct Job<M> {
-    /// Runs it on the model, or passes on why it cannot be run.
-    run: Run<M>,
+    work: Box<dyn Work<M>>,
     /// How many jobs are ahead of it.
     pub(super) ahead: watch::Sender<usize>,
+}
+
+/// What a job came to, not yet said to its caller: the worker may have something to do first.
+#[must_use = "the caller waits for it"]
+pub(super) struct Answer {
+    say: Box<dyn FnOnce() + Send>,
+    /// Closed when the job has ended.
+    _ahead: watch::Sender<usize>,
 }
 
 /// The caller's ends of a job.
@@ -40,20 +44,60 @@ impl<M> Job<M> {
         let cancellation = CancellationToken::new();
         let context = JobContext { cancellation: cancellation.clone() };
         let span = Span::current();
-        let run = move |model: Result<&mut M, JobError>| {
-            let outcome = model.and_then(|model| {
-                // Jobs work on the model through sessions, which hold no half-made state of ours.
-                let work = AssertUnwindSafe(|| span.in_scope(|| job(model, &context)));
-                catch_unwind(work).map_err(|panic| JobError::Panicked(panic_message(&*panic)))
-            });
-            // Nobody listens when the caller has left.
-            let _ = answer.send(outcome);
-        };
-        (Self { run: Box::new(run), ahead }, Parts { result, ahead: watched, cancellation })
+        let work = Box::new(Typed { job, context, span, answer });
+        (Self { work, ahead }, Parts { result, ahead: watched, cancellation })
     }
 
-    pub(super) fn run(self, model: Result<&mut M, JobError>) {
-        (self.run)(model);
+    /// Whether the caller still holds the ticket.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.work.is_awaited()
+    }
+
+    /// Runs it on the model, or passes on why it cannot be run.
+    pub(super) fn run(self, model: Result<&mut M, JobError>) -> Answer {
+        Answer { say: self.work.run(model), _ahead: self.ahead }
+    }
+}
+
+impl Answer {
+    /// Says it to the caller.
+    pub(super) fn send(self) {
+        (self.say)();
+    }
+}
+
+trait Work<M>: Send {
+    fn is_awaited(&self) -> bool;
+    fn run(self: Box<Self>, model: Result<&mut M, JobError>) -> Box<dyn FnOnce() + Send>;
+}
+
+struct Typed<F, R> {
+    job: F,
+    context: JobContext,
+    span: Span,
+    answer: oneshot::Sender<Result<R, JobError>>,
+}
+
+impl<M, F, R> Work<M> for Typed<F, R>
+where
+    F: FnOnce(&mut M, &JobContext) -> R + Send,
+    R: Send + 'static,
+{
+    fn is_awaited(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
+    fn run(self: Box<Self>, model: Result<&mut M, JobError>) -> Box<dyn FnOnce() + Send> {
+        let Self { job, context, span, answer } = *self;
+        let outcome = model.and_then(|model| {
+            // Jobs work on the model through sessions, which hold no half-made state of ours.
+            let work = AssertUnwindSafe(|| span.in_scope(|| job(model, &context)));
+            catch_unwind(work).map_err(|panic| JobError::Panicked(panic_message(&*panic)))
+        });
+        Box::new(move || {
+            // Nobody listens when the caller has left.
+            let _ = answer.send(outcome);
+        })
     }
 }
 

@@ -31,7 +31,7 @@ impl<M> Queue<M> {
             return Err(SubmitError::Stopped);
         }
         // A worker at rest takes a job even if none may wait.
-        if state.jobs.len() >= self.depth + usize::from(!state.running) {
+        if state.jobs.len() >= self.depth.saturating_add(usize::from(!state.running)) {
             return Err(SubmitError::QueueFull { depth: self.depth });
         }
         let id = state.next_id;
@@ -86,7 +86,7 @@ impl<M> Queue<M> {
         self.changed.notify_all();
         drop(state);
         for (_, job) in jobs {
-            job.run(Err(JobError::Stopped));
+            job.run(Err(JobError::Stopped)).send();
         }
     }
 

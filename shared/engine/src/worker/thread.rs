@@ -2,9 +2,12 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    thread,
 };
 
 use tokio::sync::watch;
+
+use crate::freed;
 
 use super::{JobError, LoadPolicy, Readiness, job::panic_message, queue::Queue};
 
@@ -14,63 +17,80 @@ pub(super) struct Thread<M, F> {
     pub(super) load: F,
     pub(super) readiness: watch::Sender<Readiness>,
     /// Dropped at the end of the thread.
-    pub(super) ending: watch::Sender<()>,
+    pub(super) _ending: watch::Sender<()>,
 }
 
 impl<M, E: fmt::Display, F: FnMut() -> Result<M, E>> Thread<M, F> {
     pub(super) fn run(mut self, policy: LoadPolicy) {
         let mut model = match policy {
-            LoadPolicy::Keep => self.load().ok(),
+            LoadPolicy::Keep => self.keep(),
             LoadPolicy::ReleaseAfterUse => None,
         };
-        loop {
-            let queue = Arc::clone(&self.queue);
-            let job = queue.next(|| {
-                if policy == LoadPolicy::ReleaseAfterUse && model.take().is_some() {
-                    tracing::debug!("model released");
-                }
-            });
-            let Some(job) = job else { break };
-            match self.model(&mut model, policy) {
+        while let Some(job) = self.queue.next(|| release(&mut model, policy)) {
+            // The caller left after the job was taken out of the queue: a load could take minutes.
+            if !job.is_awaited() {
+                continue;
+            }
+            let answer = match self.model(&mut model, policy) {
                 Ok(model) => job.run(Ok(model)),
                 Err(message) => job.run(Err(JobError::Load(message))),
+            };
+            // Before the answer: upon it the next stage is loaded, into memory that holds only one.
+            if self.queue.waiting() == 0 {
+                release(&mut model, policy);
             }
+            answer.send();
         }
-        drop(model);
-        drop(self.ending);
     }
 
-    /// The model, loaded if need be. One that failed to load for good is not tried again.
+    fn keep(&mut self) -> Option<M> {
+        let loaded = self.load();
+        let readiness = match &loaded {
+            Ok(_) => Readiness::Ready,
+            // Whoever follows the readiness says so; told here as well, it would be told twice.
+            Err(message) => Readiness::Failed(message.clone()),
+        };
+        self.readiness.send_replace(readiness);
+        loaded.ok()
+    }
+
+    /// The model, loaded if need be. One that is kept and failed to load is not tried again.
     fn model<'m>(
         &mut self,
         model: &'m mut Option<M>,
         policy: LoadPolicy,
     ) -> Result<&'m mut M, String> {
-        if model.is_none() {
-            let failed = match &*self.readiness.borrow() {
-                Readiness::Failed(message) if policy == LoadPolicy::Keep => Some(message.clone()),
-                _ => None,
-            };
-            *model = Some(match failed {
-                Some(message) => return Err(message),
-                None => self.load()?,
-            });
+        match model {
+            Some(model) => Ok(model),
+            None if policy == LoadPolicy::ReleaseAfterUse => Ok(model.insert(self.load()?)),
+            None => Err(match &*self.readiness.borrow() {
+                Readiness::Failed(message) => message.clone(),
+                Readiness::Loading | Readiness::Ready => "no model".to_owned(),
+            }),
         }
-        model.as_mut().ok_or_else(|| "no model".to_owned())
     }
 
     fn load(&mut self) -> Result<M, String> {
-        let result = catch_unwind(AssertUnwindSafe(&mut self.load))
+        catch_unwind(AssertUnwindSafe(&mut self.load))
             .map_err(|panic| panic_message(&*panic))
-            .and_then(|loaded| loaded.map_err(|error| error.to_string()));
-        let readiness = match &result {
-            Ok(_) => Readiness::Ready,
-            Err(message) => {
-                tracing::error!(error = message, "model not loaded");
-                Readiness::Failed(message.clone())
-            }
-        };
-        self.readiness.send_replace(readiness);
-        result
+            .and_then(|loaded| loaded.map_err(|error| error.to_string()))
+    }
+}
+
+/// However the thread ends, nobody goes on waiting for it.
+impl<M, F> Drop for Thread<M, F> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.readiness
+                .send_replace(Readiness::Failed("the model's thread panicked".to_owned()));
+        }
+        self.queue.close();
+    }
+}
+
+fn release<M>(model: &mut Option<M>, policy: LoadPolicy) {
+    if policy == LoadPolicy::ReleaseAfterUse && model.take().is_some() {
+        freed::give_back();
+        tracing::debug!("model released");
     }
 }
