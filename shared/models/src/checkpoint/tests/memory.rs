@@ -34,6 +34,19 @@ fn the_transformers_activations_are_near_what_was_measured() {
 }
 
 #[test]
+fn the_vaes_activations_are_near_what_was_measured_and_never_below() {
+    // Growth of resident memory in services/vae's decode example over what it had once loaded: fp32, the published
+    // decoder's widths, 17 frames in two chunks, one decode.
+    for (height, width, measured) in [(128, 192, 3.227e9), (192, 256, 6.450e9), (240, 320, 9.674e9)]
+    {
+        let tile = Workload { batch: 1, num_frames: 17, height, width };
+        let estimate = two_b().memory_estimate(DType::F32, DType::F32, &tile);
+        let ratio = estimate.vae_decoder.activations as f64 / measured;
+        assert!((1.0..1.2).contains(&ratio), "{height}x{width}: {ratio} times what was measured");
+    }
+}
+
+#[test]
 fn more_to_compute_takes_more() {
     let checkpoint = two_b();
     let total = |workload| {
@@ -57,5 +70,11 @@ fn sizes_beyond_reason_saturate() {
         let workload = Workload { batch, num_frames, height, width };
         let estimate = two_b().memory_estimate(DType::F32, DType::F32, &workload);
         assert!(estimate.vae_decoder.total() >= estimate.vae_decoder.weights);
+        if height == most {
+            assert_eq!(estimate.vae_decoder.total(), u64::MAX);
+        }
+        if num_frames == most {
+            assert_eq!(estimate.transformer.total(), u64::MAX);
+        }
     }
 }
