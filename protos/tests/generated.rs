@@ -1,5 +1,6 @@
 //! The committed gRPC code is what the protos generate. `COGWHEEL_WRITE_GENERATED=1` (that is
 //! `make proto`) writes it instead of comparing.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! The process's command line: usage, help and environment.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::process::{Command, Output};
 
