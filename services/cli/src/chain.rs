@@ -236,10 +236,8 @@ impl ChainSettings {
             ..defaults
         };
         let need = self.checkpoint.memory_estimate(DType::F32, DType::F32, &workload);
-        let stages = [need.text_encoder, need.transformer, need.vae_decoder];
-        let bytes = stages
-            .map(|stage| copies.saturating_mul(stage.weights).saturating_add(stage.activations));
-        bytes.into_iter().fold(0, u64::saturating_add)
+        let further = need.weights().saturating_mul(copies.saturating_sub(1));
+        need.together().saturating_add(further)
     }
 }
 

@@ -9,9 +9,9 @@ use cogwheel_weights::{Weights, WeightsError};
 /// Name of the tensor.
 pub const NAME: &str = "latents";
 
-/// Most bytes of a latents file's tensor: far beyond any video that can be computed, and little
-/// enough to hold.
-const LIMIT: usize = 1 << 30;
+/// Most bytes of a latents file's tensor: what a request may hold, which has room for the prompts
+/// beside it.
+const LIMIT: usize = cogwheel_orchestrator::MAX_REQUEST_BYTES - (1 << 20);
 
 /// Why a file's latents cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum LatentsError {
         /// Its dtype and shape.
         found: String,
     },
-    /// The tensor is beyond all reason.
+    /// The tensor is larger than a request.
     #[error("--initial-latents {}: expected at most {LIMIT} bytes, found {found}", path.display())]
     TooLarge {
         /// The file.
@@ -132,6 +132,19 @@ mod tests {
         refused(&text, "expected");
         assert!(read(Path::new("missing.safetensors")).is_err());
         assert!(read(Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn what_no_request_can_hold_is_refused() {
+        use std::io::Write as _;
+        // 64 MiB of nothing: a file with a hole.
+        let entry = r#""dtype":"F32","shape":[1,16,1024,1024],"data_offsets":[0,67108864]"#;
+        let header = format!("{{\"latents\":{{{entry}}}}}");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+        file.write_all(header.as_bytes()).unwrap();
+        file.as_file().set_len(8 + header.len() as u64 + (64 << 20)).unwrap();
+        refused(&file, "found 67108864");
     }
 
     #[test]

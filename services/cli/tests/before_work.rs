@@ -42,6 +42,48 @@ fn outputs_that_cannot_be_written_are_refused() {
     refused(&latents(&path("missing/l.safetensors")), "--output-latents");
     let same = path("same.safetensors");
     refused(&generate(&demo(), &["--output", &same, "--output-latents", &same]), "the same");
+    let detour = path("./same.safetensors");
+    let to_same = ["--output", &same, "--output-latents", &detour];
+    refused(&generate(&demo(), &to_same), "the same");
+    refused(&generate(&demo(), &[&to_same[..], &["--num-videos", "2"]].concat()), "the same");
+    let as_folder = path("same.safetensors/");
+    refused(&generate(&demo(), &["--output", &as_folder, "--output-latents", &same]), "the same");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn one_file_under_two_names_is_refused_for_every_video() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("a-1.safetensors"), "").unwrap();
+    std::os::unix::fs::symlink(path("a-1.safetensors"), path("b-1.safetensors")).unwrap();
+    let (video, latents) = (path("a.safetensors"), path("b.safetensors"));
+    let arguments = ["--num-videos", "2", "--output", &video, "--output-latents", &latents];
+    refused(&generate(&demo(), &arguments), "b-1.safetensors");
+}
+
+#[test]
+fn a_request_that_cannot_be_computed_is_refused_before_anything_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("clip.mp4");
+    let clip = clip.to_str().unwrap();
+    let cases: [(&[&str], &str); 4] = [
+        (&["--width", "65"], "--width: "),
+        (&["--fps", "61"], "--fps: "),
+        (&["--memory-limit", "1kB"], "the limit is"),
+        (&["--execution-provider", "cuda"], "found auto"),
+    ];
+    for (options, expected) in cases {
+        refused(&generate(&demo(), &[&["--output", clip], options].concat()), expected);
+    }
+    let pictures = folder.path().join("pictures/");
+    let to_pictures = ["--output", pictures.to_str().unwrap(), "--width", "3856"];
+    refused(&generate(&demo(), &to_pictures), "--output: png cannot have frames of 3856x64");
+    // As many videos as the command line takes are none of the violations.
+    let many = generate(&demo(), &["--output", clip, "--num-videos", "17", "--fps", "0"]);
+    refused(&many, "--fps: ");
+    assert!(!String::from_utf8(many.stderr).unwrap().contains("--num-videos"));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

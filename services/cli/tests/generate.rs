@@ -97,10 +97,59 @@ fn every_violation_is_told_by_its_option_before_anything_is_made() {
 fn too_little_memory_is_refused_and_a_little_less_than_for_all_is_enough() {
     let folder = tempfile::tempdir().unwrap();
     let clip = folder.path().join("clip.mp4");
-    let refused = local(&clip).args(["--memory-limit", "1MB"]).output().unwrap();
+    let model = demo();
+    let show = cogwheel(&["models", "show", "--json"]).arg(&model).output().unwrap();
+    let shown: serde_json::Value = serde_json::from_slice(&show.stdout).unwrap();
+    let memory = &shown["memory"][0];
+    let bytes = |what: &str| memory[what].as_u64().unwrap();
+    // At the default size, which is what `models show` tells.
+    let with = |limit: u64| {
+        let mut command = cogwheel(&["generate", "--prompt", "a red circle", "--log", "info"]);
+        command.args(["--num-inference-steps", "1", "--memory-limit", &limit.to_string()]);
+        command.arg("--output").arg(&clip).arg("--model").arg(&model).output().unwrap()
+    };
+    let refused = with(bytes("one_by_one") - 1);
     assert_eq!(refused.status.code(), Some(2));
-    // The stages together take about 90 MB by the estimate, the largest about 75 MB.
-    made(local(&clip).args(["--memory-limit", "80MB"]).output().unwrap());
+    assert!(!clip.exists());
+
+    let is_one_by_one =
+        |output: &Output| String::from_utf8_lossy(&output.stderr).contains("one at a time");
+    let tight = with(bytes("together") - 1);
+    assert!(is_one_by_one(&tight), "{tight:?}");
+    made(tight);
+    let ample = with(bytes("together"));
+    assert!(!is_one_by_one(&ample), "{ample:?}");
+    made(ample);
+}
+
+#[test]
+fn a_model_that_cannot_be_loaded_is_told_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    copy_folder(&demo(), &model);
+    fs::write(model.join("tokenizer/spiece.model"), "no vocabulary").unwrap();
+    fs::remove_file(model.join("tokenizer/tokenizer.json")).unwrap();
+    let mut command = short(&folder.path().join("clip.mp4"));
+    let output = command.arg("--model").arg(&model).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    // Beside the progress there is nothing: no log line says it again.
+    let lines: Vec<_> = error.lines().filter(|line| line.contains("spiece.model")).collect();
+    assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{error}");
+    assert!(!error.contains("ERROR") && !error.contains('\u{1b}'), "{error}");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
 
 #[cfg(unix)]

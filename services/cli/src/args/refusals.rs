@@ -14,7 +14,8 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<(), Fatal> {
         (!args.adapter.is_empty(), "--adapter"),
         (args.vae_tiling == Tiling::On, "--vae-tiling on"),
     ])?;
-    precision(&args.compute)
+    // How a server computes is its own affair, whatever this machine's environment says.
+    if args.endpoint.is_some() { Ok(()) } else { precision(&args.compute) }
 }
 
 /// Refuses what this build of `serve` cannot honour yet.

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_service::{Address, Fatal};
@@ -38,10 +38,12 @@ impl Plan {
             Some(path) => Some(Target::latents(path, args.num_videos).map_err(Fatal::usage)?),
             None => None,
         };
+        let videos = 0..args.num_videos.unwrap_or(1);
+        let places: BTreeSet<_> = videos.clone().map(|index| video.place(index)).collect();
         if let Some(target) = &output_latents
-            && same_file(&target.path(0), &video.path(0))
+            && let Some(index) = videos.into_iter().find(|&n| places.contains(&target.place(n)))
         {
-            let path = target.path(0);
+            let path = target.path(index);
             return Err(Fatal::usage(format!(
                 "--output-latents {}: expected another file than --output, found the same",
                 path.display()
@@ -65,7 +67,7 @@ impl Plan {
                     size: [request.num_frames, request.height, request.width],
                 };
                 // What a server would answer, before a single weight is loaded.
-                Chain::check(&settings, &request).map_err(|failure| client::refusal(failure))?;
+                Chain::check(&settings, &request).map_err(client::refusal)?;
                 Source::Model(Box::new(settings))
             }
             // The command line holds one of them.
@@ -73,16 +75,4 @@ impl Plan {
         };
         Ok(Self { source, request, video, latents: output_latents })
     }
-}
-
-/// Whether two paths, whose folders are there, lead to one file.
-fn same_file(a: &Path, b: &Path) -> bool {
-    let place = |path: &Path| {
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
-        let file = folder.join(path.file_name()?);
-        // What is there already may be a link.
-        Some(file.canonicalize().unwrap_or(file))
-    };
-    place(a).is_some_and(|place_of_a| Some(place_of_a) == place(b))
 }

@@ -55,9 +55,9 @@ impl<'a> Reception<'a> {
         match event {
             Event::Accepted(accepted) => self.accept(&accepted)?,
             Event::Artifact(part) => {
-                self.video(index)?.artifact(part).map_err(Fatal::failed)?;
+                self.video(index)?.artifact(part)?;
             }
-            Event::Frames(part) => self.video(index)?.frames(part).map_err(Fatal::failed)?,
+            Event::Frames(part) => self.video(index)?.frames(part)?,
             Event::Latents(part) => return Ok(self.latents(index, part)?.into_iter().collect()),
             Event::VideoCompleted(_) => return self.complete(index),
             Event::StageStarted(_)
@@ -129,7 +129,7 @@ impl<'a> Reception<'a> {
         match &mut files.video {
             Some(video) => Ok(video),
             none => {
-                let video = VideoFile::create(&path, kind, size).map_err(Fatal::failed)?;
+                let video = VideoFile::create(&path, kind, size)?;
                 Ok(none.insert(video))
             }
         }
@@ -146,15 +146,14 @@ impl<'a> Reception<'a> {
         let mut file = match (files.latents.take(), &part.part) {
             (Some(file), _) => file,
             (None, Some(Part::Header(header))) => {
-                TensorFile::create(&path, latents::NAME, header.shape.clone())
-                    .map_err(Fatal::failed)?
+                TensorFile::create(&path, latents::NAME, header.shape.clone())?
             }
             (None, _) => return Err(broken("a tensor's header", "its bytes")),
         };
-        file.push(part).map_err(Fatal::failed)?;
+        file.push(part)?;
         if file.is_whole() {
             files.has_latents = true;
-            return file.finish().map(Some).map_err(Fatal::failed);
+            return Ok(Some(file.finish()?));
         }
         files.latents = Some(file);
         Ok(None)
@@ -167,7 +166,7 @@ impl<'a> Reception<'a> {
             return Err(broken("latents", "none"));
         }
         let video = files.video.ok_or_else(|| broken("a video", "none"))?;
-        let path = video.finish().map_err(Fatal::failed)?;
+        let path = video.finish()?;
         self.completed += 1;
         Ok(vec![path])
     }

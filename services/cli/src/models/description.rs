@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use cogwheel_diffusion::scheduler::SchedulerKind;
-use cogwheel_models::checkpoint::{Checkpoint, CheckpointError, StageMemory, Workload};
+use cogwheel_models::checkpoint::{Checkpoint, CheckpointError, StageMemory};
 use cogwheel_tensor::DType;
 use serde::Serialize;
 
@@ -161,15 +161,7 @@ fn memory(
     checkpoint: &Checkpoint,
     (precision, weights, activations, available): (&'static str, DType, DType, bool),
 ) -> Memory {
-    let defaults = checkpoint.defaults();
-    let workload = Workload {
-        batch: 2,
-        num_frames: defaults.num_frames,
-        height: defaults.height,
-        width: defaults.width,
-    };
-    let need = checkpoint.memory_estimate(weights, activations, &workload);
-    let totals = [need.text_encoder, need.transformer, need.vae_decoder].map(StageMemory::total);
+    let need = checkpoint.memory_estimate(weights, activations, &checkpoint.default_workload());
     let stage =
         |stage: StageMemory| StageBytes { weights: stage.weights, activations: stage.activations };
     Memory {
@@ -180,8 +172,8 @@ fn memory(
             transformer: stage(need.transformer),
             vae: stage(need.vae_decoder),
         },
-        together: totals.iter().fold(0, |sum: u64, &bytes| sum.saturating_add(bytes)),
-        one_by_one: totals.into_iter().max().unwrap_or(0),
+        together: need.together(),
+        one_by_one: need.largest(),
     }
 }
 

@@ -1,6 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use cogwheel_service::Fatal;
+
 /// Why a path cannot be written to, found before the work.
 #[derive(Debug, thiserror::Error)]
 pub enum PathError {
@@ -84,6 +86,16 @@ pub enum WriteError {
         /// What came.
         found: String,
     },
+}
+
+/// A path that cannot be written to is the caller's to mend, also when it is found late.
+impl From<WriteError> for Fatal {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Io { .. } => Self::usage(error),
+            WriteError::Contract { .. } => Self::failed(error),
+        }
+    }
 }
 
 impl WriteError {

@@ -85,6 +85,14 @@ impl Target {
         if self.kind == Kind::Pictures { path.join("") } else { path }
     }
 
+    /// The file or folder that [`Self::path`] leads to, under whatever names: equal for equal files.
+    pub fn place(&self, index: u32) -> PathBuf {
+        let place = resolve(&self.path(index));
+        let folder = parent(&place);
+        let folder = folder.canonicalize().unwrap_or(folder);
+        folder.join(place.file_name().unwrap_or_default())
+    }
+
     fn checked(self) -> Result<Self, PathError> {
         if self.num_videos.is_some() && self.path.file_name().is_none() {
             return Err(PathError::NoName { option: self.option, path: self.path });

@@ -3,6 +3,7 @@ use std::path::Path;
 use bytes::Bytes;
 use cogwheel_api::generation::v1::{ArtifactHeader, ArtifactPart, VideoCompleted, artifact_part};
 use cogwheel_api::tensor_parts;
+use cogwheel_service::Exit;
 use cogwheel_tensor::Tensor;
 
 use super::*;
@@ -110,4 +111,20 @@ fn an_answer_that_breaks_the_contract_is_refused() {
         assert!(result.unwrap_err().message.starts_with("the server's answer"), "{case}");
         assert!(!folder.path().join("clip-0.mp4").exists(), "{case}");
     }
+}
+
+#[test]
+fn a_path_that_became_unwritable_is_the_callers_and_a_broken_answer_is_not() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("videos");
+    std::fs::create_dir(&folder).unwrap();
+    let removal = std::iter::once_with(|| {
+        std::fs::remove_dir(&folder).unwrap();
+        Server::accepted(1)
+    });
+    let (_, result) = receive(&folder, 1, removal.chain(Server::clip(0, b"clip")));
+    assert_eq!(result.unwrap_err().exit, Exit::Usage);
+
+    let (_, result) = receive(parent.path(), 1, Server::clip(0, b"clip"));
+    assert_eq!(result.unwrap_err().exit, Exit::Failed);
 }
