@@ -33,3 +33,21 @@ fn every_option_has_an_environment_variable_and_help_says_which() {
         assert!(option.contains("[env: COGWHEEL_"), "--{option}");
     }
 }
+
+#[test]
+fn bounds_beyond_reason_are_refused_by_their_option() {
+    let least = ["--model", "m", "--text-encoder", "http://h:1", "--denoiser", "http://h:2"];
+    for (option, value) in [
+        ("--max-generations", "0"),
+        ("--max-generations", "65537"),
+        ("--max-generations", "18446744073709551615"),
+        ("--memory-limit", "0"),
+        ("--memory-limit", "8G"),
+    ] {
+        let output = run(&[&least[..], &["--vae", "http://h:3", option, value]].concat());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.starts_with("error: ") && error.lines().count() == 1, "{error}");
+        assert!(error.contains(option), "expected '{option}' in '{error}'");
+    }
+}

@@ -29,3 +29,19 @@ fn every_option_has_an_environment_variable_and_help_says_which() {
         assert!(option.contains("[env: COGWHEEL_"), "--{option}");
     }
 }
+
+#[test]
+fn bounds_beyond_reason_are_refused_by_their_option() {
+    for (option, value) in [
+        ("--queue-depth", "65537"),
+        ("--queue-depth", "18446744073709551615"),
+        ("--memory-limit", "0"),
+        ("--memory-limit", "8G"),
+    ] {
+        let output = run(&["--model", "m", option, value]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.starts_with("error: ") && error.lines().count() == 1, "{error}");
+        assert!(error.contains(option), "expected '{option}' in '{error}'");
+    }
+}
