@@ -18,7 +18,7 @@ const PROTOS: [&str; 5] = [
 #[test]
 fn regenerating_the_committed_code_changes_nothing() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let committed = root.join("../shared/api/src/generated");
+    let committed = root.join("..").join("shared/api/src/generated");
     let fresh = tempfile::tempdir().unwrap();
     generate(root, fresh.path());
 
