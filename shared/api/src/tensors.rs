@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use cogwheel_tensor::{Assembler, DType, Tensor, TensorError, TensorHeader, chunks};
+use cogwheel_tensor::{Assembler, DType, MAX_RANK, Tensor, TensorError, TensorHeader, chunks};
 
 use crate::tensor::v1::{self, DataType, TensorPart, tensor_part::Part};
 
@@ -165,6 +165,10 @@ fn checked(header: v1::TensorHeader) -> Result<TensorHeader, PartError> {
     let Some(dtype) = DataType::try_from(header.dtype).ok().and_then(dtype) else {
         return Err(PartError::DType { name, found: header.dtype });
     };
+    if header.shape.len() > MAX_RANK {
+        let found = header.shape.len();
+        return Err(TensorError::Rank { name, limit: MAX_RANK, found }.into());
+    }
     let mut shape = Vec::with_capacity(header.shape.len());
     for dim in header.shape {
         match usize::try_from(dim) {
@@ -250,6 +254,14 @@ mod tests {
         let mut inbox = TensorInbox::new(&["latents"], usize::MAX);
         let part = TensorPart { part: Some(Part::Header(header.clone())) };
         assert!(matches!(inbox.push(part), Err(PartError::ByteLength { .. })));
+        header.shape = vec![1; 100_000];
+        let part = TensorPart { part: Some(Part::Header(header.clone())) };
+        let refused = PartError::Tensor(TensorError::Rank {
+            name: "latents".into(),
+            limit: MAX_RANK,
+            found: 100_000,
+        });
+        assert_eq!(inbox.push(part), Err(refused));
         header.dtype = 99;
         let part = TensorPart { part: Some(Part::Header(header)) };
         assert!(matches!(inbox.push(part), Err(PartError::DType { found: 99, .. })));

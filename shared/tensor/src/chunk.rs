@@ -14,6 +14,10 @@ pub struct TensorHeader {
     pub shape: Vec<usize>,
 }
 
+/// Most dimensions that a header may announce: well above the five of a batch of videos, and few enough that a
+/// message can say them.
+pub const MAX_RANK: usize = 8;
+
 impl TensorHeader {
     /// The header that announces `tensor` as `name`.
     pub fn of(name: impl Into<String>, tensor: &Tensor) -> Self {
@@ -23,8 +27,13 @@ impl TensorHeader {
     /// Bytes that the chunks will hold together.
     ///
     /// # Errors
-    /// [`TensorError::Overflow`] when the product does not fit a `usize`.
+    /// [`TensorError::Rank`] for more than [`MAX_RANK`] dimensions; [`TensorError::Overflow`] when the product does not
+    /// fit a `usize`.
     pub fn byte_length(&self) -> Result<usize, TensorError> {
+        if self.shape.len() > MAX_RANK {
+            let (name, found) = (self.name.clone(), self.shape.len());
+            return Err(TensorError::Rank { name, limit: MAX_RANK, found });
+        }
         byte_length(self.dtype, &self.shape)
     }
 }
@@ -57,7 +66,7 @@ impl Assembler {
     /// Starts a tensor of at most `limit` bytes.
     ///
     /// # Errors
-    /// [`TensorError::TooLarge`] or [`TensorError::Overflow`] from the header alone.
+    /// [`TensorError::Rank`], [`TensorError::TooLarge`] or [`TensorError::Overflow`] from the header alone.
     pub fn new(header: TensorHeader, limit: usize) -> Result<Self, TensorError> {
         let expected = header.byte_length()?;
         if expected > limit {
@@ -133,6 +142,14 @@ mod tests {
         assert!(matches!(error, TensorError::TooLarge { limit: 1024, .. }));
         let error = Assembler::new(header(&[usize::MAX, 8]), usize::MAX).unwrap_err();
         assert!(matches!(error, TensorError::Overflow { .. }));
+    }
+
+    #[test]
+    fn a_header_of_more_dimensions_than_any_tensor_has_is_refused_without_saying_them() {
+        assert!(Assembler::new(header(&[1; MAX_RANK]), 64).is_ok());
+        let error = Assembler::new(header(&[usize::MAX; 100_000]), usize::MAX).unwrap_err();
+        let expected = "tensor 'latents': expected at most 8 dimensions, found 100000";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

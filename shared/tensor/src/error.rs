@@ -31,6 +31,16 @@ pub enum TensorError {
         /// What the tensor holds.
         found: DType,
     },
+    /// A header announces more dimensions than any tensor here has.
+    #[error("tensor '{name}': expected at most {limit} dimensions, found {found}")]
+    Rank {
+        /// Name in the header.
+        name: String,
+        /// The most there may be.
+        limit: usize,
+        /// Dimensions announced.
+        found: usize,
+    },
     /// A header announces more bytes than the receiver takes.
     #[error("tensor '{name}' of {bytes} bytes is over the limit of {limit}")]
     TooLarge {

@@ -9,7 +9,7 @@ mod dtype;
 mod error;
 mod tensor;
 
-pub use chunk::{Assembler, TensorHeader, chunks};
+pub use chunk::{Assembler, MAX_RANK, TensorHeader, chunks};
 pub use dtype::DType;
 pub use error::TensorError;
 pub use tensor::Tensor;

@@ -14,6 +14,9 @@ const LENGTH: usize = 8;
 /// The limit of the safetensors format, as its reference reader has it.
 const LARGEST_HEADER: usize = 100_000_000;
 
+/// Dimensions of a shape that a message says; a header can state millions.
+const SHOWN: usize = 8;
+
 const SUPPORTED: &str = "F32, F16, BF16, I64, I32, U8 and I8";
 
 /// One tensor of a file.
@@ -149,7 +152,7 @@ fn check(
     if end < start || size != Some(end - start) {
         let size =
             size.map_or("more bytes than can be addressed".to_owned(), |s| format!("{s} bytes"));
-        let expected = format!("{size} for shape {:?} of {dtype}", raw.shape);
+        let expected = format!("{size} for shape {} of {dtype}", shown(&raw.shape));
         return Err(error(expected, format!("offsets {start} to {end}")));
     }
     let data_length = file_length - data_start;
@@ -158,6 +161,13 @@ fn check(
         return Err(error(expected, format!("a file cut short at {data_length}")));
     }
     Ok(Entry { dtype, shape: raw.shape, range: data_start + start..data_start + end })
+}
+
+fn shown(shape: &[usize]) -> String {
+    match shape.get(SHOWN..) {
+        None | Some([]) => format!("{shape:?}"),
+        Some(rest) => format!("{:?} and {} more dimensions", &shape[..SHOWN], rest.len()),
+    }
 }
 
 fn dtype(name: &str) -> Option<DType> {

@@ -77,6 +77,16 @@ fn a_shape_at_odds_with_its_offsets_is_refused() {
 }
 
 #[test]
+fn a_shape_of_very_many_dimensions_is_not_repeated_whole() {
+    let ones = vec!["1"; 100_000].join(",");
+    check_error(
+        &format!(r#"{{"a":{{"dtype":"U8","shape":[{ones}],"data_offsets":[0,8]}}}}"#),
+        8,
+        "x.safetensors: tensor 'a': expected 1 bytes for shape [1, 1, 1, 1, 1, 1, 1, 1] and 99992 more dimensions of U8, found offsets 0 to 8",
+    );
+}
+
+#[test]
 fn a_tensor_named_twice_is_refused() {
     let header = r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
     let error = parse(&file(header, 1)).unwrap_err().to_string();
