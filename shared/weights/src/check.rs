@@ -25,11 +25,9 @@ impl ExpectedTensor {
 
 /// What to do about tensors that a config does not call for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strictness<'a> {
+pub enum Strictness {
     /// Refuse them.
     Exact,
-    /// Refuse them, but for these names.
-    Besides(&'a [&'a str]),
     /// Let them be.
     AllowExtra,
 }
@@ -54,7 +52,7 @@ pub struct Mismatch {
 pub(crate) fn check(
     weights: &Weights,
     expected: &[ExpectedTensor],
-    strictness: Strictness<'_>,
+    strictness: Strictness,
 ) -> Result<(), Mismatch> {
     let mut mismatch = Mismatch {
         expected: expected.len(),
@@ -77,11 +75,8 @@ pub(crate) fn check(
             mismatch.dtypes.push((tensor.name.clone(), found.dtype));
         }
     }
-    if strictness != Strictness::AllowExtra {
-        let mut allowed: BTreeSet<&str> = expected.iter().map(|t| t.name.as_str()).collect();
-        if let Strictness::Besides(names) = strictness {
-            allowed.extend(names);
-        }
+    if strictness == Strictness::Exact {
+        let allowed: BTreeSet<&str> = expected.iter().map(|t| t.name.as_str()).collect();
         mismatch.unexpected =
             weights.names().filter(|name| !allowed.contains(name)).map(str::to_owned).collect();
     }

@@ -9,11 +9,6 @@ use crate::{TensorView, Weights};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Takes over a digest computed elsewhere.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
     /// The digest's bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

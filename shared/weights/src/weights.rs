@@ -188,7 +188,7 @@ impl Weights {
     pub fn check(
         &self,
         expected: &[ExpectedTensor],
-        strictness: Strictness<'_>,
+        strictness: Strictness,
     ) -> Result<(), WeightsError> {
         check::check(self, expected, strictness).map_err(|mismatch| WeightsError::Mismatch {
             path: self.path.clone(),
