@@ -76,8 +76,21 @@ fn keys_that_are_there_are_taken() {
             .unwrap();
     assert_eq!(config.kind, SchedulerKind::Dpm);
     assert_eq!(config.config.timestep_spacing, TimestepSpacing::Trailing);
-    let config = text_encoder(json!({"pad_token_id": null, "eos_token_id": [1, 2]})).unwrap();
-    assert_eq!((config.pad_token_id, config.eos_token_id), (0, 1));
+}
+
+#[test]
+fn a_number_of_frames_that_the_vae_does_not_make_is_refused() {
+    for frames in [9, 17, 49, 81] {
+        assert!(transformer(json!({ "sample_frames": frames })).is_ok(), "{frames}");
+    }
+    for frames in [1, 8, 13, 48, 50] {
+        check(
+            transformer(json!({ "sample_frames": frames })),
+            &format!(
+                "`sample_frames`: expected a multiple of 8 and one more, as 49 or 81, found {frames}"
+            ),
+        );
+    }
 }
 
 #[test]
@@ -260,7 +273,7 @@ proptest! {
             "num_attention_heads", "attention_head_dim", "in_channels", "out_channels", "time_embed_dim", "ofs_embed_dim",
             "sample_width", "sample_frames", "patch_size", "patch_size_t", "norm_eps", "max_text_seq_length",
             "block_out_channels", "latent_channels", "norm_num_groups", "layers_per_block", "scaling_factor",
-            "down_block_types", "vocab_size", "d_kv", "relative_attention_num_buckets", "eos_token_id",
+            "down_block_types", "vocab_size", "d_kv", "relative_attention_num_buckets",
             "num_train_timesteps", "beta_start", "steps_offset", "prediction_type", "snr_shift_scale",
         ]),
         value in any_value(),
@@ -283,7 +296,7 @@ fn the_largest_config_that_is_let_in_has_a_countable_number_of_parameters() {
     let config = transformer(json!({
         "num_attention_heads": 1024, "attention_head_dim": 1024, "num_layers": 1024, "in_channels": 4096,
         "out_channels": 4096, "time_embed_dim": 65536, "text_embed_dim": 65536, "sample_width": 8192,
-        "sample_height": 8192, "sample_frames": 65536, "use_rotary_positional_embeddings": true,
+        "sample_height": 8192, "sample_frames": 65529, "use_rotary_positional_embeddings": true,
         "use_learned_positional_embeddings": true, "patch_size_t": 2,
     }))
     .unwrap();

@@ -1,8 +1,8 @@
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{ConfigError, ConfigFile, quote};
+use super::{ConfigError, ConfigFile};
 
 /// `text_encoder/config.json`: transformers' `T5Config` as T5 v1.1 uses it, gated with GELU in its tanh form. Keys
 /// whose other values this build does not compute are checked and left out.
@@ -26,10 +26,6 @@ pub struct TextEncoderConfig {
     pub relative_attention_max_distance: usize,
     /// Epsilon of the RMS norms.
     pub layer_norm_epsilon: f64,
-    /// The token that fills up a prompt.
-    pub pad_token_id: i64,
-    /// The token that ends a prompt.
-    pub eos_token_id: i64,
 }
 
 impl Default for TextEncoderConfig {
@@ -45,8 +41,6 @@ impl Default for TextEncoderConfig {
             relative_attention_num_buckets: 32,
             relative_attention_max_distance: 128,
             layer_norm_epsilon: 1e-6,
-            pad_token_id: 0,
-            eos_token_id: 1,
         }
     }
 }
@@ -95,8 +89,6 @@ impl TextEncoderConfig {
                 2..=1 << 20,
             )?,
             layer_norm_epsilon: file.positive("layer_norm_epsilon", d.layer_norm_epsilon)?,
-            pad_token_id: token(file, "pad_token_id", d.pad_token_id)?,
-            eos_token_id: token(file, "eos_token_id", d.eos_token_id)?,
         };
         config.check_buckets(file)?;
         Ok(config)
@@ -123,15 +115,4 @@ fn check_fixed_keys(file: &ConfigFile) -> Result<(), ConfigError> {
     file.only("dense_act_fn", "gelu_new", &[json!("gelu_new")])?;
     file.only("is_gated_act", true, &[json!(true)])?;
     file.only("is_decoder", false, &[json!(false)])
-}
-
-/// A token id; of a list, which transformers allows for the end token, the first.
-fn token(file: &ConfigFile, key: &str, default: i64) -> Result<i64, ConfigError> {
-    let Some(value) = file.get(key) else { return Ok(default) };
-    let id = match value {
-        Value::Array(ids) => ids.first().and_then(Value::as_i64),
-        id => id.as_i64(),
-    };
-    id.filter(|id| (0..1 << 22).contains(id))
-        .ok_or_else(|| file.value(key, "a token id", quote(value)))
 }

@@ -176,6 +176,11 @@ impl TransformerConfig {
                 return Err(file.value(key, "a multiple of `patch_size` 2", size));
             }
         }
+        // The VAE makes one latent frame of the first frame and of each four after it, and takes two of them at a time.
+        if self.sample_frames < 9 || self.sample_frames % 8 != 1 {
+            let expected = "a multiple of 8 and one more, as 49 or 81";
+            return Err(file.value("sample_frames", expected, self.sample_frames));
+        }
         for (key, dim) in
             [("time_embed_dim", Some(self.time_embed_dim)), ("ofs_embed_dim", self.ofs_embed_dim)]
         {
