@@ -8,7 +8,6 @@ The model's output at step i and the d-th noise are wave(2 * i + 1) and wave(2 *
 numbers made of integers alone, so that another language can make them to the bit.
   trailing.checksums  i64 [1000]: for n = 1 .. 1000 steps the sum over j of (j + 1) * (timestep j + 1), trailing spacing,
                       stray last timesteps of -1 (62 values of n) left out
-  alphas.{config}     the cumulative products, float64 (float32 where betas are linear)
   guidance.{n}        float64 [len(timesteps)]: the dynamic guidance of the pipelines at scale 6, trailing spacing
 
 Deterministic. Made with diffusers 0.42.1 and torch 2.15.
@@ -106,7 +105,6 @@ def main() -> None:
     for config, values in CONFIGS.items():
         for name, kind in (("ddim", CogVideoXDDIMScheduler), ("dpm", CogVideoXDPMScheduler)):
             scheduler = kind(**values)
-            tensors[f"alphas.{config}"] = scheduler.alphas_cumprod.clone()
             for steps in PUBLISHED_STEPS if config in ("snr3", "snr1") else OTHER_STEPS:
                 for key, tensor in trajectory(name, scheduler, steps).items():
                     tensors[f"{name}.{config}.{steps}.{key}"] = tensor.contiguous()

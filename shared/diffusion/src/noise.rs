@@ -18,7 +18,7 @@ use mersenne_twister::MersenneTwister;
 ///   the last 16 values are drawn afresh. The kept value is neither used nor lost.
 ///
 /// Equality was checked against torch 2.15: the state and the order of draws are always equal, fp32 values are
-/// within 4e-6 (to the bit where torch runs its AVX2 kernel), fp16 and bf16 values are those rounded. Older versions
+/// within 4e-6 (and those compared equal to the bit where torch runs its AVX2 kernel), fp16 and bf16 values are those rounded. Older versions
 /// of torch (2.7, for one) computed fp16 and bf16 draws of 16 and more in those dtypes themselves and got
 /// other, coarser numbers (<https://github.com/pytorch/pytorch/issues/166853>); these are not reproduced.
 #[derive(Clone, Debug, PartialEq)]

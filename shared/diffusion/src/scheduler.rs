@@ -52,6 +52,16 @@ pub enum SchedulerError {
         /// The timestep whose cumulative product of alphas is 0.
         timestep: i64,
     },
+    /// Betas so near to 0 that a step cannot be computed.
+    #[error(
+        "expected finite coefficients at timestep {timestep}, found {found}: check beta_start and beta_end"
+    )]
+    Coefficient {
+        /// The timestep.
+        timestep: i64,
+        /// The first coefficient of its step that is not finite.
+        found: f32,
+    },
 }
 
 /// The steps of one generation: from pure noise to clean latents.

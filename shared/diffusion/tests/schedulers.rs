@@ -199,6 +199,15 @@ fn impossible_plans_are_refused_with_what_is_possible() {
     assert!(matches!(plan(&config, 4), SchedulerError::Timestep { .. }));
     let config = SchedulerConfig { prediction_type: PredictionType::Epsilon, ..published() };
     assert_eq!(plan(&config, 4), SchedulerError::NoSignal { timestep: 999 });
+    // Timestep 0 then has no noise at all: the step from it divides by that, and DPM's history already in the one to it.
+    let config = SchedulerConfig { beta_start: 1e-20, ..Default::default() };
+    for (kind, at) in [(SchedulerKind::Ddim, 0), (SchedulerKind::Dpm, 250)] {
+        let error = Scheduler::new(kind, &config, 4).unwrap_err();
+        assert!(
+            matches!(error, SchedulerError::Coefficient { timestep, .. } if timestep == at),
+            "{error}"
+        );
+    }
     for (beta_end, snr_shift_scale) in
         [(f64::NAN, 1.0), (-1.0, 1.0), (3.0, 1.0), (0.012, -1.0), (0.012, f64::NAN)]
     {

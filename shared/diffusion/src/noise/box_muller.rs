@@ -9,8 +9,8 @@ pub(super) const BLOCK: usize = 16;
 ///
 /// As ATen's `NormalFill16<float>` for AVX2, whose logarithm, sine and cosine are single-precision Cephes
 /// polynomials evaluated with fused multiply-adds. The same operations are done here in the same order, so that
-/// the values are the same on every machine, and torch's to the bit where torch takes that path (x86-64 with AVX2);
-/// its other paths differ from it by up to 2e-6.
+/// the values are the same on every machine. Where torch takes that path (x86-64 with AVX2) every value compared was
+/// equal to the bit, which [`fused`] does not guarantee; torch's other paths differ from it by up to 2e-6.
 pub(super) fn block(values: &mut [f32; BLOCK]) {
     let two_pi = (2.0 * PI) as f32;
     for j in 0..BLOCK / 2 {
@@ -33,7 +33,7 @@ pub(super) fn pair(u1: f64, u2: f64) -> (f64, f64) {
 }
 
 /// `a * b + c` rounded once. The product of two singles is exact in double precision, so only the sum's rounding
-/// to double could disturb the result; unlike `f32::mul_add` this needs no instruction that every target lacks
+/// to double can disturb the result, by the last bit of very few; unlike `f32::mul_add` this needs no instruction that every target lacks
 /// by default.
 fn fused(a: f32, b: f32, c: f32) -> f32 {
     (f64::from(a) * f64::from(b) + f64::from(c)) as f32

@@ -24,6 +24,18 @@ pub(super) enum Update {
     Dpm { from_sample: f32, from_clean: f32, from_noise: f32, history: Option<(f32, f32)> },
 }
 
+impl Update {
+    fn factors(self) -> [f32; 5] {
+        match self {
+            Self::Ddim { from_sample, from_clean } => [from_sample, from_clean, 0.0, 0.0, 0.0],
+            Self::Dpm { from_sample, from_clean, from_noise, history } => {
+                let (now, before) = history.unwrap_or_default();
+                [from_sample, from_clean, from_noise, now, before]
+            }
+        }
+    }
+}
+
 /// The factors of every step.
 pub(super) fn plan<T: Real>(
     kind: SchedulerKind,
@@ -50,11 +62,15 @@ pub(super) fn plan<T: Real>(
                 SchedulerKind::Dpm => dpm(alpha, next, back.filter(|_| previous >= 0)),
             };
             back = Some(alpha);
-            Ok(Coefficients {
+            let step = Coefficients {
                 alpha_sqrt: single(alpha.sqrt()),
                 beta_sqrt: single((one - alpha).sqrt()),
                 update,
-            })
+            };
+            match step.update.factors().into_iter().find(|factor| !factor.is_finite()) {
+                Some(found) => Err(SchedulerError::Coefficient { timestep, found }),
+                None => Ok(step),
+            }
         })
         .collect()
 }
