@@ -25,6 +25,7 @@ impl GraphBuilder {
         attention: Attention<'_>,
     ) -> Result<Value, GraphError> {
         same_dtype("MultiHeadAttention", q, &[k, v])?;
+        same_dtype("MultiHeadAttention", q, attention.bias.as_slice())?;
         let mut attributes = vec![attribute::int("num_heads", attention.heads as i64)];
         attributes.extend(attention.scale.map(|scale| attribute::float("scale", scale)));
         // Operands 3 and 4 are a projection bias and a key padding mask; neither is used here.
@@ -50,5 +51,28 @@ impl GraphBuilder {
         let attributes = vec![attribute::int("interleaved", 1)];
         let operator = ("com.microsoft", "RotaryEmbedding");
         Ok(self.apply(operator, &operands, attributes, x.dtype()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cogwheel_tensor::DType;
+
+    use super::*;
+
+    #[test]
+    fn an_operand_of_another_dtype_is_an_error_even_if_it_is_optional() {
+        let mut g = GraphBuilder::new("dtypes");
+        let x = g.input("x", DType::F32, &[]).unwrap();
+        let half = g.input("half", DType::F16, &[]).unwrap();
+        let attention = |bias| Attention { heads: 1, scale: None, bias };
+        assert!(g.attention([&x, &x, &x], attention(Some(&x))).is_ok());
+        let errors = [
+            g.attention([&x, &x, &x], attention(Some(&half))).unwrap_err(),
+            g.layer_norm(&x, &x, Some(&half), 1e-5).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(matches!(&error, GraphError::DType { value, .. } if value == "half"), "{error}");
+        }
     }
 }

@@ -15,6 +15,7 @@ impl GraphBuilder {
         epsilon: f32,
     ) -> Result<Value, GraphError> {
         same_dtype("LayerNormalization", x, &[scale])?;
+        same_dtype("LayerNormalization", x, bias.as_slice())?;
         let attributes = vec![attribute::int("axis", -1), attribute::float("epsilon", epsilon)];
         let operands = [Some(x), Some(scale), bias];
         let count = if bias.is_some() { 3 } else { 2 };
