@@ -44,6 +44,11 @@ async fn jobs_run_in_the_order_in_which_they_came() {
 }
 
 #[tokio::test]
+async fn a_queue_of_any_depth_takes_jobs() {
+    worker(usize::MAX).submit(|_, _| ()).unwrap().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_and_the_positions_count_down() {
     let worker = worker(2);
     let (running, release, job) = gate();
