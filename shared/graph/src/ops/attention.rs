@@ -72,7 +72,10 @@ mod tests {
             g.layer_norm(&x, &x, Some(&half), 1e-5).unwrap_err(),
         ];
         for error in errors {
-            assert!(matches!(&error, GraphError::DType { value, .. } if value == "half"), "{error}");
+            assert!(
+                matches!(&error, GraphError::DType { value, .. } if value == "half"),
+                "{error}"
+            );
         }
     }
 }
