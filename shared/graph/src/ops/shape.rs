@@ -85,6 +85,13 @@ impl GraphBuilder {
         self.apply_many(("", "Split"), &[Some(x)], attributes, [x.dtype(); N])
     }
 
+    /// `N` parts along `axis`, of the sizes that a value of `N` i64 gives.
+    pub fn split_by<const N: usize>(&mut self, x: &Value, sizes: &Value, axis: i64) -> [Value; N] {
+        let attributes = vec![attribute::int("axis", axis)];
+        let operands = [Some(x), Some(sizes)];
+        self.apply_many(("", "Split"), &operands, attributes, [x.dtype(); N])
+    }
+
     /// Two parts along `axis`, the first of `first` elements and the second of `rest`.
     pub fn split_at(&mut self, x: &Value, axis: i64, first: i64) -> [Value; 2] {
         [self.slice(x, axis, 0, first), self.slice(x, axis, first, i64::MAX)]

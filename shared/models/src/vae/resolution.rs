@@ -1,7 +1,7 @@
 use cogwheel_graph::{Dim, GraphBuilder, GraphError, Value};
 use cogwheel_tensor::DType;
 
-use super::frames::latent_frames_name;
+use super::{causal_conv::CACHED_FRAMES, frames::latent_frames_name};
 
 /// Where in the decoder an activation lies: how many of its rows, columns and frames come from one of the latents.
 #[derive(Clone, Debug)]
@@ -14,16 +14,21 @@ pub(super) struct Resolution {
     pub(super) latent_height: Value,
     /// Width of the activation, i64 of shape [1].
     pub(super) width: Value,
+    /// How a convolution's padded input is cut in two, i64 of shape [2]: as many frames as the activation has, and
+    /// those to cache.
+    pub(super) cut: Value,
     /// Which latent frame each frame comes from, where time was doubled.
     pub(super) latent_frames: Option<Value>,
 }
 
 impl Resolution {
     /// That of the latents themselves.
-    pub(super) fn of_latents(g: &mut GraphBuilder, latents: &Value) -> Self {
+    pub(super) fn of_latents(g: &mut GraphBuilder, latents: &Value) -> Result<Self, GraphError> {
         let shape = g.shape_of(latents);
         let (latent_height, width) = (g.slice(&shape, 0, 2, 3), g.slice(&shape, 0, 3, 4));
-        Self { scale: 1, time_level: 0, latent_height, width, latent_frames: None }
+        let frames = g.slice(&shape, 0, 0, 1);
+        let cut = cut(g, &frames)?;
+        Ok(Self { scale: 1, time_level: 0, latent_height, width, cut, latent_frames: None })
     }
 
     /// Twice as many rows and columns.
@@ -37,8 +42,10 @@ impl Resolution {
     pub(super) fn next_time_level(&self, g: &mut GraphBuilder) -> Result<Self, GraphError> {
         let time_level = self.time_level + 1;
         let name = latent_frames_name(time_level);
-        let latent_frames = Some(g.input(&name, DType::I64, &[frame_count(time_level)])?);
-        Ok(Self { time_level, latent_frames, ..self.clone() })
+        let latent_frames = g.input(&name, DType::I64, &[frame_count(time_level)])?;
+        let frames = g.shape_of(&latent_frames);
+        let cut = cut(g, &frames)?;
+        Ok(Self { time_level, cut, latent_frames: Some(latent_frames), ..self.clone() })
     }
 
     /// Height and width of the graph's inputs and outputs at this many pixels to a latent.
@@ -50,6 +57,11 @@ impl Resolution {
             _ => [Dim::Free("height_8"), Dim::Free("width_8")],
         }
     }
+}
+
+fn cut(g: &mut GraphBuilder, frames: &Value) -> Result<Value, GraphError> {
+    let cached = g.ints(&[CACHED_FRAMES as i64]);
+    g.concat(&[frames, &cached], 0)
 }
 
 /// The dimension of frames after so many doublings of time.
