@@ -36,6 +36,11 @@ impl Chain {
         Self::launch(model, &["--threads", threads], orchestrator, Residency::Apart)
     }
 
+    /// Starts the services in a precision, as `--precision` names it.
+    pub fn start_precision(model: &Path, precision: &str) -> Self {
+        Self::launch(model, &["--threads", "1", "--precision", precision], &[], Residency::Apart)
+    }
+
     /// Starts the services as where memory holds one stage at a time.
     pub fn start_one_by_one(model: &Path) -> Self {
         Self::launch(model, &["--release-after-use"], &[], Residency::OneByOne)

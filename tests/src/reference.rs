@@ -22,6 +22,8 @@ pub struct Case {
     pub model: PathBuf,
     /// What was asked for; frames and latents are asked for as they are.
     pub request: GenerateVideoRequest,
+    /// As `--precision` names it.
+    pub precision: &'static str,
     /// [frames, channels, height, width] after the last step, fp32.
     pub latents: Tensor,
     /// [frames, height, width, 3] in 0..1, fp32.
@@ -41,6 +43,7 @@ struct Settings {
     num_inference_steps: u32,
     guidance_scale: f64,
     seed: u64,
+    storage: Option<String>,
 }
 
 impl Case {
@@ -70,8 +73,14 @@ impl Case {
             return_latents: true,
             ..GenerateVideoRequest::default()
         };
+        let precision = match settings.storage.as_deref() {
+            None => "fp32",
+            Some("float16") => "fp16",
+            Some("bfloat16") => "bf16",
+            Some(other) => panic!("expected a half precision, found {other}"),
+        };
         let tensor = |name| tensors.tensor_as(name, DType::F32).unwrap();
-        Self { model, request, latents: tensor("latents"), frames: tensor("frames") }
+        Self { model, request, precision, latents: tensor("latents"), frames: tensor("frames") }
     }
 }
 

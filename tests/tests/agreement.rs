@@ -7,14 +7,21 @@ use cogwheel_tests::{Case, Chain, collect, psnr, relative_error};
 const LATENTS: f64 = 1e-4;
 /// fp32 rounding over a whole pipeline: these models amplify a disturbance of 1e-6 to 1.5e-6 only.
 const LATENTS_EXPECTED: f64 = 1e-5;
+/// Where the state is rounded between steps, a value near the middle of two that are kept may go to either. diffusers
+/// itself ends so far away when each step is disturbed by 6e-7, which is what fp32 sums in another order do: 1.0e-4 in
+/// fp16, 5.8e-4 in bf16. With T5's `wo` rounded too it is 2.9e-4 in fp16.
+const LATENTS_FP16: f64 = 2e-4;
+const LATENTS_BF16: f64 = 1e-3;
 /// The promise to users is 60 dB. Frames stored in half precision show no more than 77 dB.
 const FRAMES: f64 = 75.0;
+/// What 1e-3 of the latents leave.
+const FRAMES_BF16: f64 = 60.0;
 /// What the frames stored in single precision show of the same build.
 const EXACT_FRAMES: f64 = 110.0;
 
 async fn check(name: &str) {
     let case = Case::read(name);
-    let chain = Chain::start(&case.model);
+    let chain = Chain::start_precision(&case.model, case.precision);
     let stream = chain.client().generate_video(case.request).await.unwrap().into_inner();
     let video = collect(stream).await.unwrap();
     chain.stop().await;
@@ -24,8 +31,13 @@ async fn check(name: &str) {
     let error = relative_error(&latents.as_f32().unwrap(), &case.latents.as_f32().unwrap());
     let decibels = psnr(&video.frames, &case.frames.as_f32().unwrap());
     println!("{name}: latents {error:.1e}, frames {decibels:.1} dB");
-    assert!(error <= LATENTS.min(LATENTS_EXPECTED), "{name}: latents differ by {error:.1e}");
-    let expected = if matches!(name, "ddim" | "dpm") { EXACT_FRAMES } else { FRAMES };
+    let (limit, expected) = match (case.precision, name) {
+        ("fp16", _) => (LATENTS_FP16, FRAMES),
+        ("bf16", _) => (LATENTS_BF16, FRAMES_BF16),
+        (_, "ddim" | "dpm") => (LATENTS.min(LATENTS_EXPECTED), EXACT_FRAMES),
+        _ => (LATENTS.min(LATENTS_EXPECTED), FRAMES),
+    };
+    assert!(error <= limit, "{name}: latents differ by {error:.1e}");
     assert!(decibels >= expected, "{name}: frames at {decibels:.1} dB");
 }
 
@@ -62,4 +74,14 @@ async fn dpm_without_guidance() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_checkpoint_in_half_precision_run_in_single() {
     check("demo").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn weights_and_state_rounded_to_bf16() {
+    check("storage-bf16").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn weights_and_state_rounded_to_fp16_but_for_the_text_encoders_wo() {
+    check("storage-fp16").await;
 }

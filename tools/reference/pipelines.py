@@ -12,7 +12,9 @@ import json
 import pathlib
 
 import torch
+import diffusers.schedulers.scheduling_dpm_cogvideox as dpm_module
 from diffusers import CogVideoXDPMScheduler, CogVideoXPipeline
+from diffusers.utils.torch_utils import randn_tensor
 from safetensors.torch import save_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -37,7 +39,35 @@ CASES = {
     "demo": dict(checkpoint="demo", scheduler="ddim", prompt="a red circle moving left on a dark background",
                  negative_prompt="", width=64, height=64, num_frames=17, num_inference_steps=12,
                  guidance_scale=6.0, seed=7),
+    "storage-bf16": dict(BASE, checkpoint="sincos", scheduler="ddim", storage="bfloat16"),
+    "storage-fp16": dict(BASE, checkpoint="rope", scheduler="dpm", storage="float16"),
 }
+
+
+def stored(pipeline, case, generator):
+    """Rounds what is kept, and gives the pipeline's arguments that do so on the way."""
+    dtype = getattr(torch, case["storage"])
+    rounded = lambda tensor: tensor.to(dtype).float()
+    for part in (pipeline.text_encoder, pipeline.transformer, pipeline.vae):
+        for name, parameter in part.named_parameters():
+            # transformers keeps T5's `wo` in fp32 where the rest is fp16, and only there.
+            if not (part is pipeline.text_encoder and dtype == torch.float16 and ".wo." in name):
+                parameter.data = rounded(parameter.data)
+
+    def drawn(shape, generator, device, dtype=None):
+        return torch.randn(shape, generator=generator, dtype=getattr(torch, case["storage"])).float()
+
+    dpm_module.randn_tensor = drawn
+    guided = case["guidance_scale"] > 1
+    prompt, negative = pipeline.encode_prompt(
+        case["prompt"], case["negative_prompt"], guided,
+        max_sequence_length=pipeline.transformer.config.max_text_seq_length)
+    ratio, channels = pipeline.vae_scale_factor_spatial, pipeline.transformer.config.in_channels
+    frames = (case["num_frames"] - 1) // pipeline.vae_scale_factor_temporal + 1
+    shape = (1, frames, channels, case["height"] // ratio, case["width"] // ratio)
+    return dict(prompt_embeds=rounded(prompt), negative_prompt_embeds=rounded(negative),
+                latents=drawn(shape, generator, None),
+                callback_on_step_end=lambda pipe, step, t, state: {"latents": rounded(state["latents"])})
 
 
 def run(case):
@@ -48,22 +78,30 @@ def run(case):
         pipeline.scheduler = CogVideoXDPMScheduler.from_config(pipeline.scheduler.config, timestep_spacing="trailing")
     results = {}
     for output_type in ("latent", "np"):
+        generator = torch.Generator().manual_seed(case["seed"])
+        dpm_module.randn_tensor = randn_tensor
+        if "storage" in case:
+            given = stored(pipeline, case, generator)
+        else:
+            given = dict(prompt=case["prompt"], negative_prompt=case["negative_prompt"])
         results[output_type] = pipeline(
-            prompt=case["prompt"], negative_prompt=case["negative_prompt"], width=case["width"],
-            height=case["height"], num_frames=case["num_frames"],
+            **given, width=case["width"], height=case["height"], num_frames=case["num_frames"],
             num_inference_steps=case["num_inference_steps"], guidance_scale=case["guidance_scale"],
             use_dynamic_cfg=case["scheduler"] == "dpm", output_type=output_type,
             max_sequence_length=pipeline.transformer.config.max_text_seq_length,
-            generator=torch.Generator().manual_seed(case["seed"])).frames
+            generator=generator).frames
     return results["latent"][0].contiguous(), torch.from_numpy(results["np"][0]).contiguous()
 
 
 def main():
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="cases to make; all by default")
+    names = parser.parse_args().names or CASES
     torch.set_num_threads(1)
     folder = ROOT / "tests/data/pipelines"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, case in CASES.items():
+    for name in names:
+        case = CASES[name]
         latents, frames = run(case)
         assert frames.shape[0] == case["num_frames"] and torch.isfinite(frames).all()
         print(f"{name}: latents {tuple(latents.shape)} std {latents.std():.3f}, frames {tuple(frames.shape)} "

@@ -39,7 +39,10 @@ pub fn run(args: GenerateArgs) -> Result<(), Fatal> {
 
 async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
     let interrupted = interruption()?;
-    let Plan { source, request, video, latents } = plan;
+    let Plan { source, request, video, latents, notice } = plan;
+    if let Some(notice) = notice {
+        progress.note(&notice);
+    }
     let reception = Reception::new(video, latents, &request, progress);
     match source {
         Source::Endpoint(address) => tokio::select! {

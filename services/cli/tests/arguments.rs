@@ -79,7 +79,7 @@ fn generate_is_quiet_and_serve_is_not() {
 
 #[test]
 fn options_that_cannot_be_honoured_yet_are_refused_by_name() {
-    let generate: [(&[&str], &str); 13] = [
+    let generate: [(&[&str], &str); 12] = [
         (&["--image", "a.png"], "--image"),
         (&["--video", "a.mp4"], "--video"),
         (&["--strength", "0.8"], "--strength"),
@@ -89,10 +89,12 @@ fn options_that_cannot_be_honoured_yet_are_refused_by_name() {
         (&["--adapter", "a", "--adapter", "b"], "--adapter"),
         (&["--image", "a.png", "--lora", "b"], "--image, --lora"),
         (&["--vae-tiling", "on"], "--vae-tiling on"),
-        (&["--execution-provider", "cuda"], "--precision: this build computes in fp32 only"),
-        (&["--precision", "fp16"], "expected auto or fp32, found fp16"),
-        (&["--precision", "bf16"], "expected auto or fp32, found bf16"),
-        (&["--precision", "int8"], "expected auto or fp32, found int8"),
+        (&["--execution-provider", "cuda"], "expected fp32 with cuda, found auto"),
+        (
+            &["--execution-provider", "cuda", "--precision", "bf16"],
+            "--precision: this build cannot honour it: expected fp32 with cuda, found bf16",
+        ),
+        (&["--precision", "int8"], "expected auto, fp32, fp16 or bf16, found int8"),
     ];
     for (options, expected) in generate {
         refused(&[LEAST, options], expected);
@@ -100,7 +102,7 @@ fn options_that_cannot_be_honoured_yet_are_refused_by_name() {
     let serve: [(&[&str], &str); 4] = [
         (&["--data-dir", "d"], "--data-dir"),
         (&["--adapter-dir", "d", "--adapter-dir", "e"], "--adapter-dir"),
-        (&["--precision", "int8"], "expected auto or fp32, found int8"),
+        (&["--precision", "int8"], "expected auto, fp32, fp16 or bf16, found int8"),
         (&["--vae-tiling", "on"], "--vae-tiling on"),
     ];
     for (options, expected) in serve {

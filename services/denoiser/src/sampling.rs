@@ -10,7 +10,7 @@ use cogwheel_diffusion::{
     scheduler::{Scheduler, SchedulerConfig, SchedulerKind},
 };
 use cogwheel_engine::CancellationToken;
-use cogwheel_tensor::{DType, Tensor};
+use cogwheel_tensor::{DType, Storage, Tensor};
 
 use crate::transformer::{Conditions, ForwardError, Transformer};
 pub use error::SamplingError;
@@ -36,6 +36,8 @@ pub struct SamplingRequest {
     pub seed: u64,
     /// Where to start, fp32 of `shape`, instead of noise of our own.
     pub initial_latents: Option<Tensor>,
+    /// What the embeddings, the noise, and the latents between steps are rounded to.
+    pub storage: Storage,
 }
 
 /// A finished step.
@@ -64,6 +66,8 @@ pub struct Sampled {
 
 /// Runs the loop of diffusers' `CogVideoXPipeline.__call__` between its prompts and its decoding,
 /// in fp32: one batched forward a step, the negative prompt first, then guidance and scheduler.
+/// Between steps latents are rounded to `storage`, in which the noise is drawn too, as torch draws
+/// it in that dtype.
 ///
 /// `on_step` is called after each step, on this thread.
 ///
@@ -93,8 +97,9 @@ pub fn sample(
         let prediction = prediction.as_f32().map_err(ForwardError::from)?;
         let scale = request.guidance.scale_at(timestep, steps);
         let guided = guide(&prediction, request.guidance, scale);
-        let mut noise = |count: usize| generator.normal_f32(count);
+        let mut noise = |count: usize| draw(&mut generator, request.storage, count);
         scheduler.step(index, &guided, &mut latents, &mut noise);
+        request.storage.round(&mut latents);
         if !latents.iter().all(|value| value.is_finite()) {
             return Err(SamplingError::Diverged { step: index + 1, steps: num_inference_steps });
         }
@@ -113,6 +118,7 @@ fn conditions(model: &Transformer, request: &SamplingRequest) -> Result<Conditio
         (_, None) => return Err(SamplingError::NoNegativePrompt),
         (_, Some(negative)) => pair(negative, prompt)?,
     };
+    let text = rounded(text, request.storage)?;
     let conditions = model.conditions(request.shape, text)?;
     let (input, output) = (model.config().in_channels, model.config().out_channels);
     if input != output {
@@ -142,7 +148,7 @@ fn initial_latents(
     generator: &mut Generator,
 ) -> Result<Vec<f32>, SamplingError> {
     let Some(given) = &request.initial_latents else {
-        return Ok(generator.normal_f32(request.shape.iter().product()));
+        return Ok(draw(generator, request.storage, request.shape.iter().product()));
     };
     if given.dtype() != DType::F32 || given.shape() != request.shape {
         return Err(SamplingError::InitialLatents {
@@ -151,11 +157,30 @@ fn initial_latents(
             found: given.shape().to_vec(),
         });
     }
-    let values = given.as_f32().map_err(ForwardError::from)?;
+    let mut values = given.as_f32().map_err(ForwardError::from)?.into_owned();
+    request.storage.round(&mut values);
     if let Some(at) = values.iter().position(|value| !value.is_finite()) {
         return Err(SamplingError::NotFinite { at, value: values[at] });
     }
-    Ok(values.into_owned())
+    Ok(values)
+}
+
+/// `count` values of `torch.randn` in the dtype of `storage`.
+fn draw(generator: &mut Generator, storage: Storage, count: usize) -> Vec<f32> {
+    match storage {
+        Storage::Fp32 => generator.normal_f32(count),
+        Storage::Fp16 => generator.normal_f16(count).into_iter().map(f32::from).collect(),
+        Storage::Bf16 => generator.normal_bf16(count).into_iter().map(f32::from).collect(),
+    }
+}
+
+fn rounded(tensor: Tensor, storage: Storage) -> Result<Tensor, ForwardError> {
+    if storage == Storage::Fp32 {
+        return Ok(tensor);
+    }
+    let mut values = tensor.as_f32()?.into_owned();
+    storage.round(&mut values);
+    Ok(Tensor::from_f32(tensor.shape(), values)?)
 }
 
 fn guide(prediction: &[f32], guidance: Guidance, scale: f64) -> Vec<f32> {

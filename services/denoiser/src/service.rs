@@ -43,8 +43,8 @@ pub async fn run(
     shutdown: &Shutdown,
 ) -> Result<(), Fatal> {
     let stage = settings.stage;
-    stage.compute.check()?;
-    let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?;
+    let storage = stage.storage()?;
+    let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?.stored_in(storage);
     checkpoint.served().map_err(Fatal::usage)?;
     let runtime = Runtime::load().map_err(Fatal::failed)?;
     let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
@@ -93,7 +93,7 @@ impl DenoiserService for Denoiser {
         let mut messages = request.into_inner();
         let receiving = Upload::receive(&self.checkpoint, &self.stage, &mut messages);
         let upload = call.receive(receiving).await?;
-        let request = upload.into_request(self.checkpoint.scheduler.config.clone());
+        let request = upload.into_request(&self.checkpoint);
         let worker = Arc::clone(&self.worker);
         Ok(call.respond(|responder| async move {
             // The request's half of the stream lives as long as the work, so that a caller that

@@ -10,7 +10,7 @@ use cogwheel_models::{
     text_encoder::{self, INPUT_IDS},
     tokenizer::{Encoding, Tokenizer, TokenizerError},
 };
-use cogwheel_tensor::{DType, Tensor, TensorError};
+use cogwheel_tensor::{DType, Storage, Tensor, TensorError};
 
 use crate::{EmbeddingCache, cache::CachedPrompt};
 
@@ -19,6 +19,8 @@ pub struct TextEncoder {
     tokenizer: Tokenizer,
     session: Session,
     d_model: usize,
+    /// What embeddings are rounded to.
+    storage: Storage,
     model_id: String,
     cache: EmbeddingCache,
 }
@@ -94,7 +96,7 @@ pub enum EncodeError {
 
 impl TextEncoder {
     /// Loads a checkpoint's `tokenizer/` and `text_encoder/`, for prompts of the transformer's `max_text_seq_length`.
-    /// Computes in fp32 whatever the weights are stored in.
+    /// Computes in fp32 whatever the weights are stored in; embeddings are rounded to what the checkpoint's weights are.
     ///
     /// # Errors
     /// Files that are missing or do not fit each other, or what ONNX Runtime says.
@@ -119,6 +121,7 @@ impl TextEncoder {
             tokenizer,
             session: Session::new(runtime, model, &weights, &session)?,
             d_model: config.d_model,
+            storage: checkpoint.storage(),
             model_id: options.model_id.clone(),
             cache: options.cache.clone(),
         })
@@ -177,7 +180,9 @@ impl TextEncoder {
         let rows = values.chunks_exact(tokens * self.d_model);
         let cached = |(encoding, row): (&Encoding, &[f32])| {
             // A copy: a slice would keep the whole batch in the cache.
-            let embedding = Tensor::from_f32([tokens, self.d_model], row.to_vec())?;
+            let mut row = row.to_vec();
+            self.storage.round(&mut row);
+            let embedding = Tensor::from_f32([tokens, self.d_model], row)?;
             Ok(CachedPrompt { embedding, truncation: truncation(encoding, tokens) })
         };
         encodings.iter().zip(rows).map(cached).collect()

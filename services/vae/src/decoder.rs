@@ -10,7 +10,7 @@ use cogwheel_models::{
     config::VaeConfig,
     vae::{self, ConvCache},
 };
-use cogwheel_tensor::{DType, Tensor, TensorError};
+use cogwheel_tensor::{DType, Storage, Tensor, TensorError};
 use cogwheel_weights::Weights;
 
 /// Latents to frames, chunk by chunk: memory is bounded by a chunk, not by the clip.
@@ -20,6 +20,8 @@ pub struct Decoder {
     caches: Vec<ConvCache>,
     latent_channels: usize,
     scaling_factor: f64,
+    /// What latents are rounded to before anything else.
+    storage: Storage,
 }
 
 /// Why latents were not decoded.
@@ -52,7 +54,8 @@ pub enum DecodeError {
 }
 
 impl Decoder {
-    /// Makes the session from a checkpoint's `vae/`. Computes in fp32 whatever the weights are stored in.
+    /// Makes the session from a checkpoint's `vae/`. Computes in fp32 whatever the weights are stored in; latents are
+    /// rounded to what the checkpoint's weights are.
     ///
     /// # Errors
     /// Weights that the config does not call for, or what ONNX Runtime says.
@@ -61,7 +64,8 @@ impl Decoder {
         runtime: &Runtime,
         options: &SessionOptions,
     ) -> Result<Self, DecodeError> {
-        Self::new(&checkpoint.vae, &checkpoint.weights_vae()?, runtime, options)
+        let decoder = Self::new(&checkpoint.vae, &checkpoint.weights_vae()?, runtime, options)?;
+        Ok(Self { storage: checkpoint.storage(), ..decoder })
     }
 
     /// Makes the session from a config and its weights, of which only the decoder's are read.
@@ -80,6 +84,7 @@ impl Decoder {
             caches: decoder.caches,
             latent_channels: config.latent_channels,
             scaling_factor: config.scaling_factor,
+            storage: Storage::Fp32,
         })
     }
 
@@ -97,7 +102,10 @@ impl Decoder {
         mut on_frames: impl FnMut(usize, Tensor) -> ControlFlow<()>,
         cancellation: &CancellationToken,
     ) -> Result<(), DecodeError> {
-        let (values, [count, height, width]) = self.latents(latents)?;
+        let (mut values, [count, height, width]) = self.latents(latents)?;
+        if self.storage != Storage::Fp32 {
+            self.storage.round(values.to_mut());
+        }
         let frame_len = values.len() / count;
         let inverse = (1.0 / self.scaling_factor) as f32;
         let mut carried: Vec<Output> = Vec::new();

@@ -41,8 +41,8 @@ pub async fn run(
     shutdown: &Shutdown,
 ) -> Result<(), Fatal> {
     let stage = &settings.stage;
-    stage.compute.check()?;
-    let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?;
+    let storage = stage.storage()?;
+    let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?.stored_in(storage);
     let runtime = Runtime::load().map_err(Fatal::failed)?;
     let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
     let need = need.vae_decoder;

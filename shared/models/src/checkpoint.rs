@@ -9,6 +9,7 @@ mod memory;
 use std::path::{Path, PathBuf};
 
 use cogwheel_diffusion::geometry::GeometryConfig;
+use cogwheel_tensor::Storage;
 use cogwheel_weights::{ExpectedTensor, Strictness, Weights};
 pub use defaults::Defaults;
 pub use error::CheckpointError;
@@ -40,6 +41,7 @@ pub struct Checkpoint {
     /// `scheduler/scheduler_config.json`.
     pub scheduler: SchedulerFileConfig,
     family: Family,
+    storage: Storage,
 }
 
 /// Parameters of each part.
@@ -67,7 +69,27 @@ impl Checkpoint {
         let scheduler = SchedulerFileConfig::read(&dir.join("scheduler/scheduler_config.json"))?;
         folder::check_agreement(dir, &transformer, &vae, &text_encoder)?;
         let family = Family::of(dir, pipeline, &transformer)?;
-        Ok(Self { dir: dir.to_path_buf(), transformer, vae, text_encoder, scheduler, family })
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            transformer,
+            vae,
+            text_encoder,
+            scheduler,
+            family,
+            storage: Storage::Fp32,
+        })
+    }
+
+    /// The same checkpoint with its weights rounded to `storage` as they are read. T5's `wo` stays as it is in half
+    /// precision, and only there, as transformers keeps it.
+    #[must_use]
+    pub fn stored_in(self, storage: Storage) -> Self {
+        Self { storage, ..self }
+    }
+
+    /// What weights, and the state between steps and stages, are rounded to.
+    pub fn storage(&self) -> Storage {
+        self.storage
     }
 
     /// What family the configs describe; the folder's name has no say in it.
@@ -153,6 +175,9 @@ impl Checkpoint {
         {
             return Err(CheckpointError::TiedEmbedding { path: weights.path().to_path_buf() });
         }
+        if self.storage == Storage::Fp16 {
+            return Ok(weights.stored_in(self.storage, names::is_kept_fp32));
+        }
         Ok(weights)
     }
 
@@ -164,7 +189,7 @@ impl Checkpoint {
     ) -> Result<Weights, CheckpointError> {
         let weights = Weights::open(&self.dir.join(part), stem)?;
         weights.check(&expected(&weights), Strictness::Exact)?;
-        Ok(weights)
+        Ok(weights.stored_in(self.storage, |_| false))
     }
 }
 

@@ -6,7 +6,9 @@ mod transformer;
 mod vae;
 
 use cogwheel_weights::ExpectedTensor;
-pub use text_encoder::{EMBEDDING, TIED_EMBEDDING, embedding_name, text_encoder, text_encoder_in};
+pub use text_encoder::{
+    EMBEDDING, TIED_EMBEDDING, embedding_name, is_kept_fp32, text_encoder, text_encoder_in,
+};
 pub use transformer::{POSITION_TABLE, transformer};
 pub use vae::{vae, vae_decoder, vae_encoder};
 

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use cogwheel_engine::{
     JobContext, JobError, LoadPolicy, Provider, SessionOptions, SubmitError, Worker, WorkerOptions,
 };
+use cogwheel_tensor::Storage;
 use tokio::sync::mpsc;
 
 use crate::{Failure, Gate, MemoryNeed, MemorySize, Responder, Shutdown, machine_memory};
@@ -41,7 +42,7 @@ pub struct StageArgs {
 /// How a model is computed.
 #[derive(Args, Clone, Debug)]
 pub struct ComputeArgs {
-    /// Precision of weights and of the state between steps; auto is fp32 on the CPU
+    /// Precision of weights and of the state between steps; auto is fp32 on the CPU, where the arithmetic always is
     #[arg(
         long,
         value_enum,
@@ -105,24 +106,44 @@ pub enum ExecutionProvider {
 }
 
 impl ComputeArgs {
-    /// Passes what this build can honour.
+    /// What weights and the state between steps are rounded to. On the CPU fp16 and bf16 are that
+    /// and no more: its arithmetic is fp32.
     ///
     /// # Errors
-    /// [`Failure::Invalid`] for a precision it cannot, or that CUDA would take by itself.
-    pub fn check(&self) -> Result<(), Failure> {
+    /// [`Failure::Invalid`] for what this build cannot honour: quantized layers, and on a GPU any
+    /// arithmetic but fp32.
+    pub fn storage(&self) -> Result<Storage, Failure> {
         let expected = match (self.precision, self.execution_provider) {
             (Precision::Fp32, _)
             | (Precision::Auto, ExecutionProvider::Auto | ExecutionProvider::Cpu) => {
-                return Ok(());
+                return Ok(Storage::Fp32);
             }
-            // On a GPU it would be the checkpoint's own.
-            (Precision::Auto, ExecutionProvider::Cuda) => "fp32 with cuda",
-            _ => "auto or fp32",
+            (Precision::Fp16, ExecutionProvider::Auto | ExecutionProvider::Cpu) => {
+                return Ok(Storage::Fp16);
+            }
+            (Precision::Bf16, ExecutionProvider::Auto | ExecutionProvider::Cpu) => {
+                return Ok(Storage::Bf16);
+            }
+            (Precision::Int8, ExecutionProvider::Auto | ExecutionProvider::Cpu) => {
+                "auto, fp32, fp16 or bf16"
+            }
+            // On a GPU auto would be the checkpoint's own.
+            (_, ExecutionProvider::Cuda) => "fp32 with cuda",
         };
         let found = self.precision;
-        let message =
-            format!("this build computes in fp32 only: expected {expected}, found {found}");
+        let message = format!("this build cannot honour it: expected {expected}, found {found}");
         Err(Failure::invalid("precision", message))
+    }
+
+    /// What a precision of storage means, where it is one.
+    pub fn storage_notice(&self) -> Option<String> {
+        match self.storage() {
+            Ok(Storage::Fp32) | Err(_) => None,
+            Ok(_) => Some(format!(
+                "{} on the CPU: weights and the state between steps are rounded to it, the arithmetic is fp32",
+                self.precision
+            )),
+        }
     }
 }
 
@@ -141,6 +162,18 @@ impl StageArgs {
     /// Bytes of memory that the stage may take, where that is known.
     fn memory(&self) -> Option<u64> {
         self.memory_limit.map(|limit| limit.bytes).or_else(machine_memory)
+    }
+
+    /// What [`ComputeArgs::storage`] gives, and a word in the log on what it means.
+    ///
+    /// # Errors
+    /// As [`ComputeArgs::storage`].
+    pub fn storage(&self) -> Result<Storage, Failure> {
+        let storage = self.compute.storage()?;
+        if let Some(notice) = self.compute.storage_notice() {
+            tracing::info!("{notice}");
+        }
+        Ok(storage)
     }
 
     /// What a session is made with, for a model of so many bytes of weights and of activations.

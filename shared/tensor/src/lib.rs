@@ -7,9 +7,11 @@
 mod chunk;
 mod dtype;
 mod error;
+mod storage;
 mod tensor;
 
 pub use chunk::{Assembler, MAX_RANK, TensorHeader, chunks};
 pub use dtype::DType;
 pub use error::TensorError;
+pub use storage::Storage;
 pub use tensor::Tensor;

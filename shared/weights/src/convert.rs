@@ -40,7 +40,7 @@ pub(crate) fn tensor(dtype: DType, shape: &[usize], bytes: Bytes) -> Tensor {
         .expect("the header's check made sure that the bytes fill the shape, and conversion keeps the number of elements")
 }
 
-fn is_aligned(bytes: &[u8], dtype: DType) -> bool {
+pub(crate) fn is_aligned(bytes: &[u8], dtype: DType) -> bool {
     bytes.as_ptr().addr().is_multiple_of(dtype.size())
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cogwheel_tensor::{DType, Tensor};
+use cogwheel_tensor::{DType, Storage, Tensor};
 use memmap2::Mmap;
 
 use crate::{
@@ -32,6 +32,14 @@ pub struct Weights {
 struct Located {
     file: usize,
     entry: Entry,
+    /// What its values are rounded to when it is read.
+    storage: Storage,
+}
+
+impl Located {
+    fn new(file: usize, entry: Entry) -> Self {
+        Self { file, entry, storage: Storage::Fp32 }
+    }
 }
 
 /// One tensor as it lies on disk.
@@ -79,7 +87,7 @@ impl Weights {
         let file = map(path)?;
         let tensors = header::parse(path, &file)?
             .into_iter()
-            .map(|(name, entry)| (name, Located { file: 0, entry }))
+            .map(|(name, entry)| (name, Located::new(0, entry)))
             .collect();
         let path = path.to_path_buf();
         Ok(Self { path, files: vec![file], tensors, digest: OnceLock::new() })
@@ -97,7 +105,7 @@ impl Weights {
                     let (first, second) = (shards[other.file].clone(), shard.clone());
                     return Err(WeightsError::Duplicate { tensor, first, second });
                 }
-                tensors.insert(tensor, Located { file, entry });
+                tensors.insert(tensor, Located::new(file, entry));
             }
             files.push(bytes);
         }
@@ -109,6 +117,16 @@ impl Weights {
             }
         }
         Ok(Self { path, files, tensors, digest: OnceLock::new() })
+    }
+
+    /// Has every tensor but those that `is_exempt` names rounded to `storage` before it is anything else in
+    /// [`Self::tensor_as`] and [`Self::tensor_stored`].
+    #[must_use]
+    pub fn stored_in(mut self, storage: Storage, is_exempt: impl Fn(&str) -> bool) -> Self {
+        for (name, located) in &mut self.tensors {
+            located.storage = if is_exempt(name) { Storage::Fp32 } else { storage };
+        }
+        self
     }
 
     /// The single file, or the index of the shards.
@@ -134,18 +152,34 @@ impl Weights {
 
     /// A tensor in a floating-point dtype, its bytes aligned to its elements. The map itself where dtype and alignment
     /// already fit, else a copy: converted through fp32 and rounded once, to nearest with ties to even; values beyond
-    /// F16's range become infinite, as torch's do. Large tensors are converted in parallel.
+    /// F16's range become infinite, as torch's do. Large tensors are converted in parallel. What [`Self::stored_in`]
+    /// says comes first.
     ///
     /// # Errors
     /// [`WeightsError::NoTensor`]; [`WeightsError::Conversion`] between integers and anything else.
     pub fn tensor_as(&self, name: &str, dtype: DType) -> Result<Tensor, WeightsError> {
-        let view = self.get(name).ok_or_else(|| self.no_tensor(name))?;
-        let found = view.dtype;
-        convert::convert(view, dtype).ok_or_else(|| WeightsError::Conversion {
-            tensor: name.to_owned(),
-            expected: dtype,
-            found,
-        })
+        let stored = self.tensor_stored(name)?;
+        if stored.dtype() == dtype && convert::is_aligned(stored.bytes(), dtype) {
+            return Ok(stored);
+        }
+        let found = stored.dtype();
+        let view =
+            TensorView { name, dtype: found, shape: stored.shape(), bytes: stored.bytes().clone() };
+        convert::convert(view, dtype).ok_or_else(|| conversion(name, dtype, found))
+    }
+
+    /// A tensor in the dtype that [`Self::stored_in`] gave it, or in the file's own where nothing is to be rounded.
+    ///
+    /// # Errors
+    /// As [`Self::tensor_as`].
+    pub fn tensor_stored(&self, name: &str) -> Result<Tensor, WeightsError> {
+        let located = self.tensors.get(name).ok_or_else(|| self.no_tensor(name))?;
+        let (found, dtype) = (located.entry.dtype, located.storage.dtype());
+        if located.storage == Storage::Fp32 || found == dtype {
+            return self.tensor(name);
+        }
+        let view = self.view(name, located);
+        convert::convert(view, dtype).ok_or_else(|| conversion(name, dtype, found))
     }
 
     /// The tensors' names, in order.
@@ -207,7 +241,11 @@ impl Weights {
         *self.digest.get_or_init(|| digest)
     }
 
-    fn view<'a>(&'a self, name: &'a str, Located { file, entry }: &'a Located) -> TensorView<'a> {
+    fn view<'a>(
+        &'a self,
+        name: &'a str,
+        Located { file, entry, .. }: &'a Located,
+    ) -> TensorView<'a> {
         let bytes = self.files[*file].slice(entry.range.clone());
         TensorView { name, dtype: entry.dtype, shape: &entry.shape, bytes }
     }
@@ -219,6 +257,10 @@ impl Weights {
     fn no_tensor(&self, name: &str) -> WeightsError {
         WeightsError::NoTensor { path: self.path.clone(), tensor: name.to_owned() }
     }
+}
+
+fn conversion(tensor: &str, expected: DType, found: DType) -> WeightsError {
+    WeightsError::Conversion { tensor: tensor.to_owned(), expected, found }
 }
 
 fn map(path: &Path) -> Result<Bytes, WeightsError> {

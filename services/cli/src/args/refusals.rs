@@ -76,5 +76,5 @@ fn refuse(options: &[(bool, &str)]) -> Result<(), Fatal> {
 
 /// In the option's name, as the command line has it.
 fn precision(compute: &ComputeArgs) -> Result<(), Fatal> {
-    compute.check().map_err(|failure| Fatal::usage(format!("--{failure}")))
+    compute.storage().map(drop).map_err(|failure| Fatal::usage(format!("--{failure}")))
 }

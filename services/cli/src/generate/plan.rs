@@ -17,6 +17,8 @@ pub(super) struct Plan {
     pub(super) request: GenerateVideoRequest,
     pub(super) video: Target,
     pub(super) latents: Option<Target>,
+    /// What the user should know of how it will be computed.
+    pub(super) notice: Option<String>,
 }
 
 /// Who computes.
@@ -54,6 +56,7 @@ impl Plan {
             None => None,
         };
         let request = request(&args, video.kind(), initial_latents.as_ref());
+        let notice = args.model.as_ref().and_then(|_| args.compute.storage_notice());
         let source = match (args.endpoint.take(), args.model.take()) {
             (Some(address), _) => Source::Endpoint(address),
             (None, Some(dir)) => {
@@ -73,6 +76,6 @@ impl Plan {
             // The command line holds one of them.
             (None, None) => return Err(Fatal::usage("expected --model or --endpoint")),
         };
-        Ok(Self { source, request, video, latents: output_latents })
+        Ok(Self { source, request, video, latents: output_latents, notice })
     }
 }

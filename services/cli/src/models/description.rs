@@ -96,12 +96,12 @@ pub struct StageBytes {
     pub activations: u64,
 }
 
-/// Precisions with the dtypes of weights and activations, and whether this build computes them.
-/// Quantized weights are computed with in fp32.
+/// Precisions with the dtypes in which weights and activations are held on the CPU, and whether this build computes
+/// them. The CPU computes in fp32 whatever the values are rounded to, quantized ones too.
 const PRECISIONS: [(&str, DType, DType, bool); 4] = [
     ("fp32", DType::F32, DType::F32, true),
-    ("fp16", DType::F16, DType::F16, false),
-    ("bf16", DType::BF16, DType::BF16, false),
+    ("fp16", DType::F32, DType::F32, true),
+    ("bf16", DType::F32, DType::F32, true),
     ("int8", DType::I8, DType::F32, false),
 ];
 

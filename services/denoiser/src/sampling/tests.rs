@@ -57,6 +57,7 @@ fn case(name: &str) -> (Transformer, SamplingRequest, Tensor) {
         guidance: Guidance::new(case.guidance_scale, case.use_dynamic_cfg),
         seed: case.seed,
         initial_latents: tensor("initial_latents").ok(),
+        storage: Storage::Fp32,
     };
     (load(&case.checkpoint), request, expected)
 }

@@ -4,7 +4,7 @@ use cogwheel_api::denoiser::v1::{
 };
 use cogwheel_diffusion::geometry::LatentGeometry;
 use cogwheel_diffusion::guidance::Guidance;
-use cogwheel_diffusion::scheduler::{SchedulerConfig, SchedulerKind};
+use cogwheel_diffusion::scheduler::SchedulerKind;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_service::{Failure, Invalid, StageArgs, receive};
 use cogwheel_tensor::{DType, Tensor};
@@ -78,18 +78,19 @@ impl Upload {
     }
 
     /// The loop to run.
-    pub(super) fn into_request(self, scheduler_config: SchedulerConfig) -> SamplingRequest {
+    pub(super) fn into_request(self, checkpoint: &Checkpoint) -> SamplingRequest {
         let Sampling { num_inference_steps, guidance_scale, dynamic_cfg, seed, .. } = self.sampling;
         SamplingRequest {
             shape: self.latents.shape(),
             prompt_embeds: self.prompt,
             negative_prompt_embeds: self.negative_prompt,
             scheduler: self.scheduler,
-            scheduler_config,
+            scheduler_config: checkpoint.scheduler.config.clone(),
             num_inference_steps: num_inference_steps as usize,
             guidance: Guidance::new(guidance_scale, dynamic_cfg),
             seed,
             initial_latents: self.initial_latents,
+            storage: checkpoint.storage(),
         }
     }
 }

@@ -97,14 +97,14 @@ impl Checkpoint {
         }
     }
 
-    /// In half precision `wo` stays fp32, as transformers keeps it.
+    /// In half precision, and only there, `wo` stays fp32, as transformers keeps it.
     fn text_encoder_weights(&self, dtype: DType) -> u64 {
         let tensors = names::text_encoder(&self.text_encoder);
         let all = weight_bytes(&tensors, dtype);
-        if dtype.size() != 2 {
+        if dtype != DType::F16 {
             return all;
         }
-        let wo = tensors.iter().filter(|tensor| tensor.name.ends_with(".wo.weight"));
+        let wo = tensors.iter().filter(|tensor| names::is_kept_fp32(&tensor.name));
         all.saturating_add(wo.map(names::elements).sum::<u64>() * 2)
     }
 

@@ -50,6 +50,12 @@ pub fn text_encoder_in(config: &TextEncoderConfig, weights: &Weights) -> Vec<Exp
     tensors
 }
 
+/// Whether transformers keeps a tensor in fp32 where the rest is fp16: the feed-forward's last layer, whose sums pass
+/// the range of halves.
+pub fn is_kept_fp32(name: &str) -> bool {
+    name.ends_with(".wo.weight")
+}
+
 /// The name under which a file has the token embedding: the first, unless it has the second alone.
 pub fn embedding_name(weights: &Weights) -> &'static str {
     let second_alone = weights.get(EMBEDDING).is_none() && weights.get(TIED_EMBEDDING).is_some();

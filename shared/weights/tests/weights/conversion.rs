@@ -1,6 +1,6 @@
 use std::fs;
 
-use cogwheel_tensor::DType;
+use cogwheel_tensor::{DType, Storage};
 use cogwheel_weights::{Weights, WeightsError};
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -163,4 +163,17 @@ fn empty_tensors_convert_to_empty_tensors() {
     for dtype in [DType::F32, DType::F16, DType::BF16] {
         assert_eq!(weights.tensor_as("a", dtype).unwrap().shape(), [0, 4]);
     }
+}
+
+#[test]
+fn what_is_stored_in_a_precision_is_rounded_to_it_but_for_what_is_exempt() {
+    let values = [1.0 + f32::powi(2.0, -12), -3.3, 70_000.0];
+    let weights = opened(&[f32("kept", &[3], &values), f32("rounded", &[3], &values)]);
+    let weights = weights.stored_in(Storage::Bf16, |name| name == "kept");
+    let expected = values.map(|value| f32::to_bits(bf16::from_f32(value).to_f32()));
+    assert_eq!(bits32(&weights, "rounded"), expected);
+    assert_eq!(bits32(&weights, "kept"), values.map(f32::to_bits));
+    assert_eq!(weights.tensor_stored("rounded").unwrap().dtype(), DType::BF16);
+    assert_eq!(weights.tensor_stored("kept").unwrap().dtype(), DType::F32);
+    assert_eq!(weights.tensor("rounded").unwrap().dtype(), DType::F32, "as it lies on disk");
 }
