@@ -72,8 +72,8 @@ impl Checkpoint {
     /// Weights are exact but for the runtime's packed copies. Activations are counted tensor by tensor at the widest
     /// point of a block, from the mathematics of the models, and doubled for the arena of ONNX Runtime, which grows by
     /// powers of two and does not give back: for a transformer 1,920 wide over 2 x 2,146 tokens this gives 725 MB in
-    /// fp32, and 700 MB were measured. For the published VAE's decoder over 17 frames of 192x256 it gives 7.13 GB, and
-    /// 6.45 GB were measured.
+    /// fp32, and 700 MB were measured. For the published VAE's decoder over 17 frames of 192x256 it gives 4.92 GB, and
+    /// 4.19 GB were measured.
     pub fn memory_estimate(
         &self,
         weights: DType,
@@ -130,8 +130,8 @@ impl Checkpoint {
         tokens.saturating_mul(product(&[workload.batch, 11, config.inner_dim()]))
     }
 
-    /// At full size in the last block, five tensors as wide as the block's input and two frames longer than the chunk
-    /// (input, norm, scale, shift, padded input of the convolution), doubled for the arena; and the caches of all
+    /// At full size in the last block, three tensors as wide as the block's input and two frames longer than the chunk
+    /// (input, norm, padded input of the convolution), doubled for the arena; and the caches of all
     /// convolutions, two frames of each one's input, once as they come in and once as they go out, which live on outside
     /// of the arena's reuse and are not doubled.
     fn vae_decoder_elements(&self, workload: &Workload) -> u128 {
@@ -139,7 +139,7 @@ impl Checkpoint {
         let frames =
             chunk_frames(latent_frames(workload.num_frames, config.temporal_compression_ratio));
         let widest = config.block_out_channels.iter().take(2).copied().max().unwrap_or(0);
-        let working = product(&[5, widest, frames + 2, workload.height, workload.width]);
+        let working = product(&[3, widest, frames + 2, workload.height, workload.width]);
         let mut caches = 0u128;
         let mut below = config.block_out_channels.last().copied().unwrap_or(0);
         // Convolutions without a block of their own: the first and the middle's four at the latents' size, the last.

@@ -36,13 +36,14 @@ fn the_transformers_activations_are_near_what_was_measured() {
 #[test]
 fn the_vaes_activations_are_near_what_was_measured_and_never_below() {
     // Growth of resident memory in services/vae's decode example over what it had once loaded: fp32, the published
-    // decoder's widths, 17 frames in two chunks, one decode.
-    for (height, width, measured) in [(128, 192, 3.227e9), (192, 256, 6.450e9), (240, 320, 9.674e9)]
+    // decoder's widths, one decode of two chunks or of ten.
+    for (num_frames, height, width, measured) in
+        [(81, 128, 192, 2.092e9), (17, 192, 256, 4.189e9), (17, 240, 320, 6.413e9)]
     {
-        let tile = Workload { batch: 1, num_frames: 17, height, width };
+        let tile = Workload { batch: 1, num_frames, height, width };
         let estimate = two_b().memory_estimate(DType::F32, DType::F32, &tile);
         let ratio = estimate.vae_decoder.activations as f64 / measured;
-        assert!((1.0..1.2).contains(&ratio), "{height}x{width}: {ratio} times what was measured");
+        assert!((1.0..1.25).contains(&ratio), "{height}x{width}: {ratio} times what was measured");
     }
 }
 
