@@ -7,12 +7,13 @@ use std::path::Path;
 
 use prost::Message as _;
 
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 6] = [
     "cogwheel/tensor/v1/tensor.proto",
     "cogwheel/textencoder/v1/text_encoder.proto",
     "cogwheel/denoiser/v1/denoiser.proto",
     "cogwheel/vae/v1/vae.proto",
     "cogwheel/generation/v1/generation.proto",
+    "cogwheel/adapter/v1/adapter.proto",
 ];
 
 #[test]

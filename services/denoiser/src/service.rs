@@ -7,7 +7,8 @@ use std::sync::Arc;
 use clap::Args;
 use cogwheel_api::denoiser::v1::denoiser_service_server::{DenoiserService, DenoiserServiceServer};
 use cogwheel_api::denoiser::v1::{
-    DenoiseRequest, DenoiseResponse, DenoiseSummary, StepCompleted, denoise_response::Event,
+    DenoiseRequest, DenoiseResponse, DenoiseSummary, PutAdapterRequest, PutAdapterResponse,
+    StepCompleted, denoise_response::Event,
 };
 use cogwheel_api::tensor_parts;
 use cogwheel_engine::{Runtime, Worker};
@@ -102,6 +103,13 @@ impl DenoiserService for Denoiser {
             denoise(&worker, request, &responder).await
         }))
     }
+
+    async fn put_adapter(
+        &self,
+        _: Request<Streaming<PutAdapterRequest>>,
+    ) -> Result<Response<PutAdapterResponse>, Status> {
+        Err(Status::unimplemented("this build takes no adapters"))
+    }
 }
 
 /// Runs the loop on the model's thread and tells each step.
@@ -127,6 +135,7 @@ async fn denoise(
     let summary = DenoiseSummary {
         runtime_nanos: u64::try_from(inside.as_nanos()).unwrap_or(u64::MAX),
         total_nanos: u64::try_from(total.as_nanos()).unwrap_or(u64::MAX),
+        variant: String::new(),
     };
     responder.send(response(Event::Summary(summary))).await
 }

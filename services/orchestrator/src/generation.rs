@@ -56,6 +56,7 @@ impl Generation<'_> {
                 seed: self.plan.sampling_of(index).seed,
                 seconds: start.elapsed().as_secs_f64(),
                 runtime_seconds: runtime_nanos as f64 / 1e9,
+                variant: String::new(),
             };
             let VideoCompleted { seconds, runtime_seconds, .. } = completed;
             tracing::info!(video = index, seconds, runtime_seconds, "video completed");
@@ -108,6 +109,7 @@ impl Generation<'_> {
         let header = DenoiseHeader {
             sampling: Some(self.plan.sampling_of(index)),
             size: Some(self.plan.size),
+            adapters: Vec::new(),
         };
         let mut tensors = vec![("prompt_embeds", embeddings.prompt.clone())];
         let optional = [

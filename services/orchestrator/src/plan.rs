@@ -150,6 +150,7 @@ impl Plan {
             sampling: Some(self.sampling),
             fps: self.fps,
             num_videos: self.num_videos,
+            adapters: Vec::new(),
         }
     }
 

@@ -46,6 +46,15 @@ pub mod generation {
     }
 }
 
+/// LoRA adapters.
+pub mod adapter {
+    /// Version 1.
+    pub mod v1 {
+        #![allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]
+        include!("generated/cogwheel.adapter.v1.rs");
+    }
+}
+
 /// Tensors on the wire.
 pub mod tensor {
     /// Version 1.

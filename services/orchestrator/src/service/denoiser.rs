@@ -80,7 +80,7 @@ impl DenoiseCall<'_> {
                         return Ok(Some(DenoiseEvent::Latents(tensor)));
                     }
                 }
-                None => {}
+                Some(Event::VariantMerging(_)) | None => {}
             }
         }
     }

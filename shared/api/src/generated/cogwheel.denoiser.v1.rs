@@ -52,7 +52,7 @@ pub mod denoise_request {
     }
 }
 /// What is to be sampled.
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DenoiseHeader {
     /// How.
     #[prost(message, optional, tag = "1")]
@@ -60,12 +60,68 @@ pub struct DenoiseHeader {
     /// How large.
     #[prost(message, optional, tag = "2")]
     pub size: ::core::option::Option<VideoSize>,
+    /// Adapters merged into the weights, in this order; none is the model as it is.
+    #[prost(message, repeated, tag = "3")]
+    pub adapters: ::prost::alloc::vec::Vec<AdapterScale>,
 }
-/// What comes down, in this order: queue positions, steps, latents, summary.
+/// An adapter and how strongly it acts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AdapterScale {
+    /// blake3 of its file or files, 64 hexadecimal digits.
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    /// What its effect is multiplied with, as the weights of diffusers' set_adapters are.
+    #[prost(float, tag = "2")]
+    pub scale: f32,
+    /// Stated in place of what the file says of its alpha.
+    #[prost(double, optional, tag = "3")]
+    pub alpha: ::core::option::Option<f64>,
+}
+/// What goes up: the header, then the bytes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutAdapterRequest {
+    /// The header first.
+    #[prost(oneof = "put_adapter_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<put_adapter_request::Part>,
+}
+/// Nested message and enum types in `PutAdapterRequest`.
+pub mod put_adapter_request {
+    /// The header first.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        /// Which adapter.
+        #[prost(message, tag = "1")]
+        Header(super::PutAdapterHeader),
+        /// The next bytes: of the safetensors file, then of the config.
+        #[prost(bytes, tag = "2")]
+        Chunk(::prost::bytes::Bytes),
+    }
+}
+/// Which adapter.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutAdapterHeader {
+    /// What the bytes must digest to.
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    /// Bytes of the safetensors file.
+    #[prost(uint64, tag = "2")]
+    pub weights_byte_length: u64,
+    /// Bytes of PEFT's adapter_config.json that follow after these; 0 where there is none.
+    #[prost(uint64, tag = "3")]
+    pub config_byte_length: u64,
+}
+/// The adapter is there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutAdapterResponse {
+    /// Whether it was there before.
+    #[prost(bool, tag = "1")]
+    pub known: bool,
+}
+/// What comes down, in this order: queue positions, merging, steps, latents, summary.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DenoiseResponse {
     /// The event.
-    #[prost(oneof = "denoise_response::Event", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "denoise_response::Event", tags = "1, 2, 3, 4, 5")]
     pub event: ::core::option::Option<denoise_response::Event>,
 }
 /// Nested message and enum types in `DenoiseResponse`.
@@ -85,7 +141,20 @@ pub mod denoise_response {
         /// The end.
         #[prost(message, tag = "4")]
         Summary(super::DenoiseSummary),
+        /// The variant that was asked for is being made.
+        #[prost(message, tag = "5")]
+        VariantMerging(super::VariantMerging),
     }
+}
+/// The variant that was asked for is being made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VariantMerging {
+    /// Tensors done.
+    #[prost(uint32, tag = "1")]
+    pub tensors: u32,
+    /// Tensors that change.
+    #[prost(uint32, tag = "2")]
+    pub num_tensors: u32,
 }
 /// A step has been computed, not merely begun.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -104,7 +173,7 @@ pub struct StepCompleted {
     pub seconds: f64,
 }
 /// Where the time went.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DenoiseSummary {
     /// Nanoseconds spent inside the model's runtime.
     #[prost(uint64, tag = "1")]
@@ -112,6 +181,9 @@ pub struct DenoiseSummary {
     /// Nanoseconds of the whole loop.
     #[prost(uint64, tag = "2")]
     pub total_nanos: u64,
+    /// The variant that made the latents, 64 hexadecimal digits; empty for the model as it is.
+    #[prost(string, tag = "3")]
+    pub variant: ::prost::alloc::string::String,
 }
 /// How latents are moved from one timestep to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -243,7 +315,9 @@ pub mod denoiser_service_client {
         /// "initial_latents" (\[frames, channels, height, width\] fp32), and closes its side. The server
         /// tells each finished step and ends with the tensor "latents".
         /// Dropping the stream stops the loop within a step.
-        /// INVALID_ARGUMENT for what the model cannot do; RESOURCE_EXHAUSTED when the queue is full.
+        /// INVALID_ARGUMENT for what the model cannot do; RESOURCE_EXHAUSTED when the queue is full;
+        /// NOT_FOUND for an adapter that this replica lacks, with a ResourceInfo detail that names its
+        /// digest: put it there and ask again.
         pub async fn denoise(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::DenoiseRequest>,
@@ -269,6 +343,35 @@ pub mod denoiser_service_client {
                     GrpcMethod::new("cogwheel.denoiser.v1.DenoiserService", "Denoise"),
                 );
             self.inner.streaming(req, path, codec).await
+        }
+        /// Hands an adapter's file over: the header first, then the bytes. What is there already is not
+        /// taken again. INVALID_ARGUMENT for a file that is not what its digest says or that does not fit
+        /// the model; RESOURCE_EXHAUSTED for one that is larger than the replica keeps.
+        pub async fn put_adapter(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::PutAdapterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutAdapterResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cogwheel.denoiser.v1.DenoiserService/PutAdapter",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("cogwheel.denoiser.v1.DenoiserService", "PutAdapter"),
+                );
+            self.inner.client_streaming(req, path, codec).await
         }
     }
 }
@@ -296,11 +399,23 @@ pub mod denoiser_service_server {
         /// "initial_latents" (\[frames, channels, height, width\] fp32), and closes its side. The server
         /// tells each finished step and ends with the tensor "latents".
         /// Dropping the stream stops the loop within a step.
-        /// INVALID_ARGUMENT for what the model cannot do; RESOURCE_EXHAUSTED when the queue is full.
+        /// INVALID_ARGUMENT for what the model cannot do; RESOURCE_EXHAUSTED when the queue is full;
+        /// NOT_FOUND for an adapter that this replica lacks, with a ResourceInfo detail that names its
+        /// digest: put it there and ask again.
         async fn denoise(
             &self,
             request: tonic::Request<tonic::Streaming<super::DenoiseRequest>>,
         ) -> std::result::Result<tonic::Response<Self::DenoiseStream>, tonic::Status>;
+        /// Hands an adapter's file over: the header first, then the bytes. What is there already is not
+        /// taken again. INVALID_ARGUMENT for a file that is not what its digest says or that does not fit
+        /// the model; RESOURCE_EXHAUSTED for one that is larger than the replica keeps.
+        async fn put_adapter(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::PutAdapterRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutAdapterResponse>,
+            tonic::Status,
+        >;
     }
     /// The transformer of one model and the loop around it.
     #[derive(Debug)]
@@ -423,6 +538,53 @@ pub mod denoiser_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/cogwheel.denoiser.v1.DenoiserService/PutAdapter" => {
+                    #[allow(non_camel_case_types)]
+                    struct PutAdapterSvc<T: DenoiserService>(pub Arc<T>);
+                    impl<
+                        T: DenoiserService,
+                    > tonic::server::ClientStreamingService<super::PutAdapterRequest>
+                    for PutAdapterSvc<T> {
+                        type Response = super::PutAdapterResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::PutAdapterRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DenoiserService>::put_adapter(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PutAdapterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

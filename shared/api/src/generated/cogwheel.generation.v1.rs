@@ -84,6 +84,19 @@ pub struct GenerateVideoRequest {
     /// Whether the latents after the last step are sent too, as a tensor "latents".
     #[prost(bool, tag = "15")]
     pub return_latents: bool,
+    /// Adapters merged into the weights. Their order matters where one of them is a DoRA.
+    #[prost(message, repeated, tag = "16")]
+    pub adapters: ::prost::alloc::vec::Vec<AdapterChoice>,
+}
+/// A registered adapter and how strongly it acts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AdapterChoice {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What its effect is multiplied with, as the weights of diffusers' set_adapters are; 1 when absent.
+    #[prost(float, optional, tag = "2")]
+    pub scale: ::core::option::Option<f32>,
 }
 /// What happens while a video is made.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -94,7 +107,7 @@ pub struct GenerateVideoResponse {
     /// The event.
     #[prost(
         oneof = "generate_video_response::Event",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"
     )]
     pub event: ::core::option::Option<generate_video_response::Event>,
 }
@@ -133,6 +146,9 @@ pub mod generate_video_response {
         /// Something the user should know: a cut prompt, a size the model was not trained for.
         #[prost(message, tag = "11")]
         Notice(super::Notice),
+        /// The adapters are being merged into the weights.
+        #[prost(message, tag = "12")]
+        VariantMerging(super::super::super::denoiser::v1::VariantMerging),
     }
 }
 /// How the request was understood, defaults filled in.
@@ -153,6 +169,22 @@ pub struct Accepted {
     /// Number of videos.
     #[prost(uint32, tag = "5")]
     pub num_videos: u32,
+    /// Adapters, with their files' digests and their scales.
+    #[prost(message, repeated, tag = "6")]
+    pub adapters: ::prost::alloc::vec::Vec<AcceptedAdapter>,
+}
+/// An adapter as it was understood.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AcceptedAdapter {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// blake3 of its file or files, 64 hexadecimal digits.
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
+    /// What its effect is multiplied with.
+    #[prost(float, tag = "3")]
+    pub scale: f32,
 }
 /// A stage was asked to work.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -215,7 +247,7 @@ pub struct ArtifactHeader {
     pub byte_length: u64,
 }
 /// A video is complete.
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VideoCompleted {
     /// The seed it was made with.
     #[prost(uint64, tag = "1")]
@@ -226,6 +258,9 @@ pub struct VideoCompleted {
     /// Seconds spent inside the models' runtime, all stages together.
     #[prost(double, tag = "3")]
     pub runtime_seconds: f64,
+    /// The variant that made it, 64 hexadecimal digits; empty for the model as it is.
+    #[prost(string, tag = "4")]
+    pub variant: ::prost::alloc::string::String,
 }
 /// Something the user should know.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
