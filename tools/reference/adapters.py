@@ -112,13 +112,13 @@ def main():
     before = base().state_dict()
     merged = {}
     for case, adapters in CASES.items():
-        transformer = base()
+        pipeline = CogVideoXPipeline.from_pretrained(BASE.parent, torch_dtype=torch.float32)
         for name, _ in adapters:
-            transformer.load_lora_adapter(FOLDER / f"{name}.safetensors", prefix="transformer", adapter_name=name)
-        names, weights = zip(*adapters)
-        transformer.set_adapters(list(names), list(weights))
-        transformer.fuse_lora(adapter_names=list(names))
-        merged |= {f"{case}/{name}": tensor for name, tensor in changed(transformer, before).items()}
+            pipeline.load_lora_weights(FOLDER, weight_name=f"{name}.safetensors", adapter_name=name)
+        names, weights = (list(values) for values in zip(*adapters))
+        pipeline.set_adapters(names, weights)
+        pipeline.fuse_lora(components=["transformer"], adapter_names=names)
+        merged |= {f"{case}/{name}": tensor for name, tensor in changed(pipeline.transformer, before).items()}
     peft = PeftModel.from_pretrained(base(), FOLDER / "peft").merge_and_unload()
     merged |= {f"peft/{name}": tensor for name, tensor in changed(peft, before).items()}
     save_file(merged, FOLDER / "merged.safetensors")

@@ -58,7 +58,8 @@ impl Adapter {
         let metadata = weights.metadata();
         let of_header = LoraConfig::of_metadata(path, |key| metadata.get(key))?;
         let beside = files.config.as_deref().map(LoraConfig::read).transpose()?;
-        let configs = Configs { header: of_header, beside: beside.as_ref().map(|(config, _)| config) };
+        let configs =
+            Configs { header: of_header, beside: beside.as_ref().map(|(config, _)| config) };
 
         let mut warnings = Vec::new();
         let (layout, pairs) = pairs::pair(&weights, &mut warnings)?;
@@ -157,8 +158,7 @@ fn stated_bases(weights: &Weights, configs: &Configs<'_>) -> Vec<(String, String
     ];
     let config = configs.first(|config| config.base_model.clone());
     let config = config.map(|base| (KEYS[0].to_owned(), base));
-    let header = KEYS.iter().filter_map(|&key| {
-        Some((key.to_owned(), weights.metadata().get(key)?.clone()))
-    });
+    let header =
+        KEYS.iter().filter_map(|&key| Some((key.to_owned(), weights.metadata().get(key)?.clone())));
     config.into_iter().chain(header).collect()
 }

@@ -135,9 +135,7 @@ impl Keys<'_> {
 
     fn number(&self, key: &str) -> Result<Option<f64>, AdapterError> {
         let Some(value) = self.keys.get(key) else { return Ok(None) };
-        positive(value)
-            .map(Some)
-            .ok_or_else(|| self.error(key, "a positive number", quote(value)))
+        positive(value).map(Some).ok_or_else(|| self.error(key, "a positive number", quote(value)))
     }
 
     fn flag(&self, key: &str) -> Result<bool, AdapterError> {

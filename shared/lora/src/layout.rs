@@ -75,9 +75,19 @@ pub(crate) fn parse(name: &str) -> Option<Key> {
 /// Whether a name says that its tensor belongs to a text encoder.
 pub(crate) fn is_text_encoder(name: &str) -> bool {
     let name = name.strip_prefix("base_model.model.").unwrap_or(name);
-    ["text_encoder", "lora_te", "te_", "te1_", "te2_", "te1.", "te2.", "encoder.block.", "text_model."]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
+    [
+        "text_encoder",
+        "lora_te",
+        "te_",
+        "te1_",
+        "te2_",
+        "te1.",
+        "te2.",
+        "encoder.block.",
+        "text_model.",
+    ]
+    .iter()
+    .any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]

@@ -43,7 +43,9 @@ pub enum MergeError {
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// The base's tensor has another shape than the adapters change.
-    #[error("tensor '{tensor}': expected shape {expected:?}, as the adapters have it, found {found:?}")]
+    #[error(
+        "tensor '{tensor}': expected shape {expected:?}, as the adapters have it, found {found:?}"
+    )]
     Shape {
         /// The tensor.
         tensor: String,

@@ -60,8 +60,9 @@ impl<'de> Deserialize<'de> for RawHeader {
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
                         // Free text of whoever wrote the file; only its form is checked.
-                        metadata =
-                            map.next_value::<Option<BTreeMap<String, String>>>()?.unwrap_or_default();
+                        metadata = map
+                            .next_value::<Option<BTreeMap<String, String>>>()?
+                            .unwrap_or_default();
                     } else if let Some((name, _)) = tensors.get_key_value(&name) {
                         return Err(A::Error::custom(format_args!(
                             "tensor '{name}' stands there twice"

@@ -40,7 +40,8 @@ impl Alpha {
         let of = |config: &crate::config::LoraConfig| {
             config.lora_alpha.map(|alpha| config.alpha_pattern.get(module).unwrap_or(alpha))
         };
-        let header = configs.header.as_ref().and_then(of).map(|value| (value, AlphaSource::Metadata));
+        let header =
+            configs.header.as_ref().and_then(of).map(|value| (value, AlphaSource::Metadata));
         let (value, source) = header
             .or(tensor.map(|value| (value, AlphaSource::Tensor)))
             .or_else(|| configs.beside.and_then(of).map(|value| (value, AlphaSource::Config)))

@@ -112,11 +112,7 @@ fn has_ending(path: &Path, endings: &[&str]) -> bool {
     path.extension().is_some_and(|found| endings.iter().any(|ending| found == *ending))
 }
 
-fn not_found(
-    path: &Path,
-    expected: impl Into<String>,
-    found: impl Into<String>,
-) -> AdapterError {
+fn not_found(path: &Path, expected: impl Into<String>, found: impl Into<String>) -> AdapterError {
     let path = path.to_path_buf();
     AdapterError::NotFound { path, expected: expected.into(), found: found.into() }
 }

@@ -14,7 +14,9 @@ use crate::AdapterError;
 pub(super) fn check(path: &Path, targets: &[Target]) -> Result<Digest, AdapterError> {
     let parts: Vec<(&str, &str, &Tensor)> = targets
         .iter()
-        .flat_map(|target| target.parts().map(|(part, tensor)| (target.module.as_str(), part, tensor)))
+        .flat_map(|target| {
+            target.parts().map(|(part, tensor)| (target.module.as_str(), part, tensor))
+        })
         .collect();
     let digests: Vec<Option<[u8; 32]>> = parts
         .par_iter()
@@ -49,9 +51,15 @@ fn digest(module: &str, part: &str, tensor: &Tensor) -> [u8; 32] {
 /// A number is not finite where all bits of its exponent are set.
 fn is_finite(tensor: &Tensor) -> bool {
     match tensor.dtype() {
-        DType::F32 => all(tensor.bytes(), |b: [u8; 4]| (u32::from_le_bytes(b) >> 23) & 0xff != 0xff),
-        DType::F16 => all(tensor.bytes(), |b: [u8; 2]| (u16::from_le_bytes(b) >> 10) & 0x1f != 0x1f),
-        DType::BF16 => all(tensor.bytes(), |b: [u8; 2]| (u16::from_le_bytes(b) >> 7) & 0xff != 0xff),
+        DType::F32 => {
+            all(tensor.bytes(), |b: [u8; 4]| (u32::from_le_bytes(b) >> 23) & 0xff != 0xff)
+        }
+        DType::F16 => {
+            all(tensor.bytes(), |b: [u8; 2]| (u16::from_le_bytes(b) >> 10) & 0x1f != 0x1f)
+        }
+        DType::BF16 => {
+            all(tensor.bytes(), |b: [u8; 2]| (u16::from_le_bytes(b) >> 7) & 0xff != 0xff)
+        }
         DType::I64 | DType::I32 | DType::U8 | DType::I8 => true,
     }
 }

@@ -49,11 +49,19 @@ pub(super) fn pair<'a>(
     let most = layouts.iter().max_by_key(|(_, count)| **count).map(|(layout, _)| *layout);
     let Some(layout) = most.filter(|_| unmatched.is_empty()) else {
         let names = unmatched.into_iter().map(quote).collect();
-        return Err(AdapterError::Unmatched { path: path(), present: weights.names().len(), names });
+        return Err(AdapterError::Unmatched {
+            path: path(),
+            present: weights.names().len(),
+            names,
+        });
     };
     if layouts.len() > 1 {
         let names: Vec<String> = layouts.keys().map(ToString::to_string).collect();
-        warnings.push(format!("its tensors are named in {} layouts: {}", names.len(), names.join(", ")));
+        warnings.push(format!(
+            "its tensors are named in {} layouts: {}",
+            names.len(),
+            names.join(", ")
+        ));
     }
     Ok((layout, pairs))
 }
@@ -167,7 +175,8 @@ impl Layer<'_> {
             }
         };
         let shape = b.shape().to_vec();
-        let b = b.reshape([rows, rank]).map_err(|_| error(Part::B, "a matrix".to_owned(), &shape))?;
+        let b =
+            b.reshape([rows, rank]).map_err(|_| error(Part::B, "a matrix".to_owned(), &shape))?;
         Ok((rank, rows, b))
     }
 
@@ -204,7 +213,9 @@ impl Layer<'_> {
         }
         let value = match tensor.dtype() {
             DType::I64 => tensor.as_i64().ok().and_then(|values| Some(*values.first()? as f64)),
-            DType::I32 => tensor.bytes().first_chunk().map(|bytes| i32::from_le_bytes(*bytes).into()),
+            DType::I32 => {
+                tensor.bytes().first_chunk().map(|bytes| i32::from_le_bytes(*bytes).into())
+            }
             DType::F32 | DType::F16 | DType::BF16 => {
                 let value = self.weights.tensor_as(name, DType::F32)?;
                 value.as_f32().ok().and_then(|values| Some(f64::from(*values.first()?)))

@@ -49,8 +49,8 @@ impl Target {
     }
 
     pub(super) fn state_alpha(&mut self, stated: Option<f64>) {
-        self.alpha = stated
-            .map_or(self.found, |value| Alpha { value, source: AlphaSource::Stated });
+        self.alpha =
+            stated.map_or(self.found, |value| Alpha { value, source: AlphaSource::Stated });
     }
 
     /// The names of the changed tensors and their parts here.

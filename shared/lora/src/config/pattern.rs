@@ -20,7 +20,10 @@ pub(crate) struct Patterns(Vec<(Pattern, f64)>);
 #[derive(Debug)]
 enum Pattern {
     /// Without anything that a regular expression would read in another way, but for the dots.
-    Name { anchored: bool, name: String },
+    Name {
+        anchored: bool,
+        name: String,
+    },
     Expression(Box<Regex>),
 }
 

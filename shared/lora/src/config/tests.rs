@@ -34,8 +34,14 @@ fn the_first_pattern_that_matches_a_layers_end_decides() {
 #[test]
 fn what_is_computed_in_another_way_is_refused() {
     for (text, expected) in [
-        (r#"{"transformer.peft_type": "LOHA"}"#, "x: lora_adapter_metadata: peft_type: expected LORA, found LOHA"),
-        (r#"{"transformer.use_qalora": true}"#, "x: lora_adapter_metadata: use_qalora: expected false, found true"),
+        (
+            r#"{"transformer.peft_type": "LOHA"}"#,
+            "x: lora_adapter_metadata: peft_type: expected LORA, found LOHA",
+        ),
+        (
+            r#"{"transformer.use_qalora": true}"#,
+            "x: lora_adapter_metadata: use_qalora: expected false, found true",
+        ),
         (
             r#"{"transformer.layer_replication": [[0, 1]]}"#,
             "x: lora_adapter_metadata: layer_replication: expected nothing, found [[0,1]]",
@@ -43,7 +49,9 @@ fn what_is_computed_in_another_way_is_refused() {
     ] {
         assert_eq!(refusal(text), expected);
     }
-    assert!(parse(r#"{"transformer.layer_replication": [], "transformer.use_bdlora": false}"#).is_ok());
+    assert!(
+        parse(r#"{"transformer.layer_replication": [], "transformer.use_bdlora": false}"#).is_ok()
+    );
 }
 
 #[test]

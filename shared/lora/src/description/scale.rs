@@ -21,8 +21,10 @@ pub(super) fn relative_change(targets: &[Target], model: &Model<'_>) -> Option<f
         .iter()
         .step_by(step)
         .filter_map(|target| {
-            let weight = weights.tensor_as(&format!("{}.weight", target.module), DType::F32).ok()?;
-            let base: f64 = weight.as_f32().ok()?.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+            let weight =
+                weights.tensor_as(&format!("{}.weight", target.module), DType::F32).ok()?;
+            let base: f64 =
+                weight.as_f32().ok()?.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
             let change = norm_of_product(target)? * target.ratio();
             (base > 0.0).then(|| (change / base.sqrt()) as f32)
         })
@@ -32,8 +34,7 @@ pub(super) fn relative_change(targets: &[Target], model: &Model<'_>) -> Option<f
 }
 
 pub(super) fn warning(adapter: &Adapter, relative_change: Option<f32>) -> Option<String> {
-    let assumed =
-        adapter.targets.iter().any(|target| target.alpha().source == AlphaSource::Rank);
+    let assumed = adapter.targets.iter().any(|target| target.alpha().source == AlphaSource::Rank);
     let advice = "if SAT trained it, its scale is 1 / rank: state alpha=1";
     if !assumed {
         return None;
@@ -50,7 +51,10 @@ pub(super) fn warning(adapter: &Adapter, relative_change: Option<f32>) -> Option
 /// ||B A||, of which the square is the trace of (B^T B) (A A^T): two small products instead of one large.
 fn norm_of_product(target: &Target) -> Option<f64> {
     let (a, b) = (matrix(&target.a)?, matrix(&target.b)?);
-    let (a, b) = (view(&a, target.rank())?, ArrayView2::from_shape((target.rows(), target.rank()), &b).ok()?);
+    let (a, b) = (
+        view(&a, target.rank())?,
+        ArrayView2::from_shape((target.rows(), target.rank()), &b).ok()?,
+    );
     let (left, right) = (b.t().dot(&b), a.dot(&a.t()));
     let square: f64 = left.iter().zip(right.t()).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
     Some(square.max(0.0).sqrt())

@@ -58,7 +58,8 @@ fn strip_prefix(name: &str) -> (Layout, &str) {
 /// What the end of a name makes of a part. PEFT puts the adapter's name before `.weight` in what it holds in memory, and
 /// some trainers save that.
 fn with_ending(part: Part, ending: &str) -> Option<Part> {
-    let mut words = ending.strip_prefix('.').map_or_else(Vec::new, |rest| rest.split('.').collect());
+    let mut words =
+        ending.strip_prefix('.').map_or_else(Vec::new, |rest| rest.split('.').collect());
     if words.iter().any(|word| word.is_empty()) {
         return None;
     }

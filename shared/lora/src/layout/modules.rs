@@ -49,7 +49,8 @@ impl Layers {
         let (mut in_a_block, mut outside) = (BTreeMap::new(), BTreeMap::new());
         for tensor in names::transformer(&config) {
             // Norms have vectors, which are no product of two matrices.
-            let Some(layer) = tensor.name.strip_suffix(".weight").filter(|_| tensor.shape.len() > 1)
+            let Some(layer) =
+                tensor.name.strip_suffix(".weight").filter(|_| tensor.shape.len() > 1)
             else {
                 continue;
             };

@@ -15,23 +15,35 @@ fn every_layout_names_the_same_layer() {
     for (name, layout) in [
         ("transformer.transformer_blocks.3.attn1.to_q.lora_A.weight", Layout::Diffusers),
         ("base_model.model.transformer_blocks.3.attn1.to_q.lora_A.weight", Layout::Peft),
-        ("base_model.model.transformer.transformer_blocks.3.attn1.to_q.lora_A.weight", Layout::Peft),
+        (
+            "base_model.model.transformer.transformer_blocks.3.attn1.to_q.lora_A.weight",
+            Layout::Peft,
+        ),
         ("transformer_blocks.3.attn1.to_q.lora_A.weight", Layout::Unprefixed),
         ("transformer_blocks.3.attn1.to_q.lora_A.default.weight", Layout::Unprefixed),
         ("diffusion_model.transformer_blocks.3.attn1.to_q.lora_A.weight", Layout::DiffusionModel),
         ("transformer.transformer_blocks.3.attn1.to_q.lora.down.weight", Layout::OldDiffusers),
-        ("transformer.transformer_blocks.3.attn1.processor.to_q_lora.down.weight", Layout::OldDiffusers),
+        (
+            "transformer.transformer_blocks.3.attn1.processor.to_q_lora.down.weight",
+            Layout::OldDiffusers,
+        ),
         ("transformer_blocks.3.attn1.to_q.lora_linear_layer.down.weight", Layout::OldDiffusers),
         ("lora_unet__transformer_blocks_3_attn1_to_q.lora_down.weight", Layout::Kohya),
         ("lora_unet_transformer_blocks_3_attn1_to_q.lora_down.weight", Layout::Kohya),
-        ("model.diffusion_model.transformer.layers.3.attention.query_key_value.matrix_A.0", Layout::Sat),
+        (
+            "model.diffusion_model.transformer.layers.3.attention.query_key_value.matrix_A.0",
+            Layout::Sat,
+        ),
         ("transformer.layers.3.attention.query_key_value.matrix_A.0", Layout::Sat),
     ] {
         check(name, layout, Q, Part::A);
     }
     for (name, layout) in [
         ("transformer.transformer_blocks.3.attn1.to_out.0.lora_B.weight", Layout::Diffusers),
-        ("transformer.transformer_blocks.3.attn1.processor.to_out_lora.up.weight", Layout::OldDiffusers),
+        (
+            "transformer.transformer_blocks.3.attn1.processor.to_out_lora.up.weight",
+            Layout::OldDiffusers,
+        ),
         ("transformer.transformer_blocks.3.attn1.to_out.0.lora.up.weight", Layout::OldDiffusers),
         ("lora_unet__transformer_blocks_3_attn1_to_out_0.lora_up.weight", Layout::Kohya),
         ("model.diffusion_model.transformer.layers.3.attention.dense.matrix_B.0", Layout::Sat),

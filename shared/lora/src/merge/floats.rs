@@ -29,7 +29,9 @@ fn cast<T: bytemuck::AnyBitPattern + bytemuck::NoUninit>(bytes: &[u8], take: imp
 }
 
 /// What a result is made of: fp32 rounded once, to nearest with ties to even.
-pub(super) trait Rounded: bytemuck::NoUninit + bytemuck::Zeroable + Send + Sync + 'static {
+pub(super) trait Rounded:
+    bytemuck::NoUninit + bytemuck::Zeroable + Send + Sync + 'static
+{
     /// The values themselves, where no rounding is needed.
     fn as_f32(values: &mut [Self]) -> Option<&mut [f32]>;
 

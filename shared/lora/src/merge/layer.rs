@@ -110,7 +110,8 @@ fn rows<T: Rounded>(
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Tensor, MergeError> {
     let elements = view.bytes.len() / view.dtype.size();
-    let columns = elements.checked_div(view.shape.first().copied().unwrap_or(0)).unwrap_or(0).max(1);
+    let columns =
+        elements.checked_div(view.shape.first().copied().unwrap_or(0)).unwrap_or(0).max(1);
     let rows = (BLOCK / columns).max(FEWEST_ROWS);
     let mut result: Vec<T> = bytemuck::zeroed_vec(elements);
     let stopped = AtomicBool::new(false);
@@ -199,10 +200,8 @@ fn not_finite(name: &str, dtype: DType) -> MergeError {
 }
 
 fn tensor<'a>(base: &'a Weights, name: &str) -> Result<TensorView<'a>, MergeError> {
-    let missing = || WeightsError::NoTensor {
-        path: base.path().to_path_buf(),
-        tensor: name.to_owned(),
-    };
+    let missing =
+        || WeightsError::NoTensor { path: base.path().to_path_buf(), tensor: name.to_owned() };
     Ok(base.get(name).ok_or_else(missing)?)
 }
 

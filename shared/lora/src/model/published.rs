@@ -49,12 +49,23 @@ impl Published {
     /// The one that an adapter's author names, as a repository or folder; `Err` for a model that is no CogVideoX, `None`
     /// where the text names neither.
     pub(crate) fn named(text: &str) -> Option<Result<Self, ()>> {
-        let text: String =
-            text.to_lowercase().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
+        let text: String = text
+            .to_lowercase()
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || *c == '.')
+            .collect();
         let has = |part: &str| text.contains(part);
         if !has("cogvideox") {
             // Names that cannot be part of a folder's by chance.
-            let others = ["flux.1", "stablediffusion", "hunyuanvideo", "ltxvideo", "mochi1", "wan2.", "sdxl"];
+            let others = [
+                "flux.1",
+                "stablediffusion",
+                "hunyuanvideo",
+                "ltxvideo",
+                "mochi1",
+                "wan2.",
+                "sdxl",
+            ];
             return others.into_iter().any(has).then_some(Err(()));
         }
         // Fun's models have the names of those that they were trained from, and other channels.
