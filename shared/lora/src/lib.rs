@@ -14,6 +14,7 @@ mod error;
 mod layout;
 mod merge;
 mod model;
+mod product;
 mod recipe;
 
 pub use adapter::{Adapter, AdapterFiles, Alpha, AlphaSource, Target};

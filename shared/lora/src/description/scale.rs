@@ -1,9 +1,12 @@
 //! Whether an adapter's numbers look as if it were meant for another scale than it would get.
 
 use cogwheel_tensor::{DType, Tensor};
-use ndarray::ArrayView2;
 
-use crate::{Adapter, AlphaSource, Layout, Model, Target, merge::floats};
+use crate::{
+    Adapter, AlphaSource, Layout, Model, Target,
+    merge::floats,
+    product::{Existing, Matrix, multiply},
+};
 
 /// Layers looked at: enough for a median, few enough to take no time.
 const SAMPLE: usize = 9;
@@ -50,18 +53,14 @@ pub(super) fn warning(adapter: &Adapter, relative_change: Option<f32>) -> Option
 
 /// ||B A||, of which the square is the trace of (B^T B) (A A^T): two small products instead of one large.
 fn norm_of_product(target: &Target) -> Option<f64> {
-    let (a, b) = (matrix(&target.a)?, matrix(&target.b)?);
-    let (a, b) = (
-        view(&a, target.rank())?,
-        ArrayView2::from_shape((target.rows(), target.rank()), &b).ok()?,
-    );
-    let (left, right) = (b.t().dot(&b), a.dot(&a.t()));
-    let square: f64 = left.iter().zip(right.t()).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
+    let (a, b, rank) = (matrix(&target.a)?, matrix(&target.b)?, target.rank());
+    let (a, b) = (Matrix::new(&a, a.len() / rank), Matrix::new(&b, rank));
+    let (mut left, mut right) = (vec![0.0; rank * rank], vec![0.0; rank * rank]);
+    multiply(&mut left, Existing::Replace, 1.0, b.t(), b);
+    multiply(&mut right, Existing::Replace, 1.0, a, a.t());
+    // Both are symmetric.
+    let square: f64 = left.iter().zip(&right).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
     Some(square.max(0.0).sqrt())
-}
-
-fn view(values: &[f32], rows: usize) -> Option<ArrayView2<'_, f32>> {
-    ArrayView2::from_shape((rows, values.len().checked_div(rows)?), values).ok()
 }
 
 fn matrix(tensor: &Tensor) -> Option<Vec<f32>> {

@@ -14,7 +14,11 @@ pub(super) fn widen(dtype: DType, bytes: &[u8], values: &mut [f32]) -> Option<()
     match dtype {
         DType::F32 => cast(bytes, |from: &[f32]| values.copy_from_slice(from)),
         DType::F16 => cast(bytes, |from: &[f16]| from.convert_to_f32_slice(values)),
-        DType::BF16 => cast(bytes, |from: &[bf16]| from.convert_to_f32_slice(values)),
+        // Written out, since `half` looks at each number for NaN, which keeps the loop from becoming vectors.
+        DType::BF16 => cast(bytes, |from: &[u16]| {
+            let pairs = values.iter_mut().zip(from);
+            pairs.for_each(|(to, &from)| *to = f32::from_bits(u32::from(from) << 16));
+        }),
         DType::I64 | DType::I32 | DType::U8 | DType::I8 => return None,
     }
     Some(())
@@ -74,7 +78,14 @@ impl Rounded for bf16 {
     }
 
     fn round(from: &[f32], to: &mut [Self]) {
-        to.convert_from_f32_slice(from);
+        let pairs = to.iter_mut().zip(from);
+        pairs.for_each(|(to, from)| {
+            let bits = from.to_bits();
+            // Half a unit in the last place that stays, less one where that is even already.
+            let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+            // NaN stays NaN: its fraction could round away.
+            *to = Self::from_bits(if from.is_nan() { 0x7fc0 } else { rounded as u16 });
+        });
     }
 
     fn all_finite(values: &[Self]) -> bool {

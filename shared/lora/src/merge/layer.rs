@@ -3,17 +3,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cogwheel_tensor::{DType, Tensor};
 use cogwheel_weights::{TensorView, Weights, WeightsError};
 use half::{bf16, f16};
-use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
 use rayon::prelude::*;
 
 use super::{
     MergeError,
     floats::{Rounded, floats, own, widen},
 };
-use crate::Target;
+use crate::{
+    Target,
+    product::{Existing, Matrix, multiply},
+};
 
-/// Values computed at once by a thread: with the matrices they stay in a core's second-level cache.
-const BLOCK: usize = 1 << 17;
+/// Values computed at once by a thread: they stay in a core's second-level cache, and are enough that the product's
+/// rearranging of A, done for each block anew, takes little of its time.
+const BLOCK: usize = 1 << 18;
 
 /// Rows of a block however wide: the product's kernel computes as many at a time.
 const FEWEST_ROWS: usize = 8;
@@ -157,10 +160,10 @@ impl Scratch {
         }
         for term in terms {
             match &term.magnitude {
-                None => multiply(term, first, columns, 1.0, values),
+                None => term.multiply(first, columns, Existing::Add, values),
                 Some(magnitude) => {
                     self.delta.resize(values.len(), 0.0);
-                    multiply(term, first, columns, 0.0, &mut self.delta);
+                    term.multiply(first, columns, Existing::Replace, &mut self.delta);
                     self.decompose(values, &magnitude[first..], columns);
                 }
             }
@@ -180,15 +183,14 @@ impl Scratch {
     }
 }
 
-/// `to` := `keep` x `to` + factor x B A, for the rows of B from `first` on.
-fn multiply(term: &Term, first: usize, columns: usize, keep: f32, to: &mut [f32]) {
-    let rows = to.len() / columns;
-    let b = &term.b[first * term.rank..(first + rows) * term.rank];
-    let shaped = "the shapes were compared with the base's, and blocks are whole rows";
-    let b = ArrayView2::from_shape((rows, term.rank), b).expect(shaped);
-    let a = ArrayView2::from_shape((term.rank, columns), &term.a).expect(shaped);
-    let mut to = ArrayViewMut2::from_shape((rows, columns), to).expect(shaped);
-    general_mat_mul(term.factor, &b, &a, keep, &mut to);
+impl Term {
+    /// factor x B A, for the rows of B from `first` on.
+    fn multiply(&self, first: usize, columns: usize, existing: Existing, to: &mut [f32]) {
+        let rows = to.len() / columns;
+        let b = &self.b[first * self.rank..(first + rows) * self.rank];
+        let (b, a) = (Matrix::new(b, self.rank), Matrix::new(&self.a, columns));
+        multiply(to, existing, self.factor, b, a);
+    }
 }
 
 fn finished<T: Rounded>(values: Vec<T>, dtype: DType, shape: &[usize]) -> Tensor {
