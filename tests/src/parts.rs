@@ -21,6 +21,7 @@ pub fn denoise_header() -> DenoiseHeader {
             seed: 1,
         }),
         size: Some(VideoSize { num_frames: 9, width: 64, height: 48 }),
+        adapters: Vec::new(),
     }
 }
 

@@ -62,6 +62,7 @@ impl<'a> Reception<'a> {
             Event::VideoCompleted(_) => return self.complete(index),
             Event::StageStarted(_)
             | Event::Queued(_)
+            | Event::VariantMerging(_)
             | Event::StepCompleted(_)
             | Event::FramesDecoded(_)
             | Event::Notice(_) => {}

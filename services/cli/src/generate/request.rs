@@ -40,5 +40,6 @@ pub(super) fn request(
         output_format: output_format.into(),
         initial_latents: initial_latents.map(|tensor| tensor_message(latents::NAME, tensor)),
         return_latents: args.output_latents.is_some(),
+        adapters: Vec::new(),
     }
 }

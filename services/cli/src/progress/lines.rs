@@ -37,6 +37,9 @@ impl Lines {
                 let requests = if queued.queue_position == 1 { "request" } else { "requests" };
                 format!("{stage}: {} {requests} ahead", queued.queue_position)
             }
+            Event::VariantMerging(merging) => {
+                format!("merging adapters: {} of {} tensors", merging.tensors, merging.num_tensors)
+            }
             Event::StepCompleted(step) => self.step(step),
             Event::FramesDecoded(decoded) => {
                 format!("decoded frame {} of {}", decoded.frames, decoded.num_frames)
@@ -98,7 +101,7 @@ fn understood(accepted: &Accepted) -> String {
 }
 
 fn spent(completed: &VideoCompleted) -> String {
-    let VideoCompleted { seconds, runtime_seconds, seed } = completed;
+    let VideoCompleted { seconds, runtime_seconds, seed, .. } = completed;
     let outside = if *seconds > 0.0 { (1.0 - runtime_seconds / seconds) * 100.0 } else { 0.0 };
     format!("seed {seed}: {seconds:.3} s, {outside:.2}% of it outside the runtime")
 }
@@ -112,7 +115,7 @@ mod tests {
     fn accepted(num_videos: u32) -> Event {
         Event::Accepted(Accepted {
             generation_id: "1".into(),
-            size: Some(VideoSize { num_frames: 17, width: 64, height: 48 }),
+            size: Some(VideoSize { num_frames: 17, width: 64, height: 48..Accepted::default() }),
             sampling: Some(Sampling {
                 num_inference_steps: 50,
                 guidance_scale: 6.0,
@@ -177,8 +180,12 @@ mod tests {
 
     #[test]
     fn where_the_time_went_is_told_only_when_asked() {
-        let completed =
-            Event::VideoCompleted(VideoCompleted { seed: 7, seconds: 2.0, runtime_seconds: 1.99 });
+        let completed = Event::VideoCompleted(VideoCompleted {
+            seed: 7,
+            seconds: 2.0,
+            runtime_seconds: 1.99,
+            ..VideoCompleted::default()
+        });
         assert_eq!(Lines::new(false).line(0, &completed), None);
         assert_eq!(
             Lines::new(true).line(0, &completed).unwrap(),
