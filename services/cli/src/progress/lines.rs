@@ -115,7 +115,7 @@ mod tests {
     fn accepted(num_videos: u32) -> Event {
         Event::Accepted(Accepted {
             generation_id: "1".into(),
-            size: Some(VideoSize { num_frames: 17, width: 64, height: 48..Accepted::default() }),
+            size: Some(VideoSize { num_frames: 17, width: 64, height: 48 }),
             sampling: Some(Sampling {
                 num_inference_steps: 50,
                 guidance_scale: 6.0,
@@ -125,6 +125,7 @@ mod tests {
             }),
             fps: 8,
             num_videos,
+            adapters: Vec::new(),
         })
     }
 
