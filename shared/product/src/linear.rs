@@ -124,9 +124,5 @@ impl Linear<'_> {
 }
 
 fn check(operand: &'static str, expected: usize, found: usize) -> Result<(), ProductError> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(ProductError::Length { operand, expected, found })
-    }
+    if expected == found { Ok(()) } else { Err(ProductError::Length { operand, expected, found }) }
 }

@@ -44,14 +44,27 @@ fn weight(dtype: DType, shape: [usize; 2], seed: u64) -> (Tensor, Vec<f32>) {
     (Tensor::new(dtype, shape, bytes).unwrap(), values)
 }
 
-fn apply(weight: &PackedWeight, bias: Option<&[f32]>, rows: usize, x: &[f32], threads: usize) -> Vec<f32> {
+fn apply(
+    weight: &PackedWeight,
+    bias: Option<&[f32]>,
+    rows: usize,
+    x: &[f32],
+    threads: usize,
+) -> Vec<f32> {
     let unit = MatrixUnit::find().unwrap();
     let mut y = vec![f32::NAN; rows * weight.outputs()];
-    Linear { unit, weight, bias }.apply(rows, x, &mut y, &Here(threads), &mut Scratch::default()).unwrap();
+    Linear { unit, weight, bias }
+        .apply(rows, x, &mut y, &Here(threads), &mut Scratch::default())
+        .unwrap();
     y
 }
 
-fn error(dtype: DType, [rows, inputs, outputs]: [usize; 3], with_bias: bool, threads: usize) -> (f64, f64) {
+fn error(
+    dtype: DType,
+    [rows, inputs, outputs]: [usize; 3],
+    with_bias: bool,
+    threads: usize,
+) -> (f64, f64) {
     let (tensor, w) = weight(dtype, [outputs, inputs], 1);
     let x = random(rows * inputs, 2);
     let bias = with_bias.then(|| random(outputs, 3));
@@ -77,7 +90,17 @@ fn error(dtype: DType, [rows, inputs, outputs]: [usize; 3], with_bias: bool, thr
 #[test]
 fn sizes_of_all_kinds_agree_with_fp64() {
     for dtype in [DType::F32, DType::F16, DType::BF16] {
-        for size in [[1, 1, 1], [1, 33, 17], [3, 100, 40], [16, 32, 32], [17, 64, 96], [48, 65, 31], [70, 1000, 130], [600, 70, 33], [512, 2000, 50]] {
+        for size in [
+            [1, 1, 1],
+            [1, 33, 17],
+            [3, 100, 40],
+            [16, 32, 32],
+            [17, 64, 96],
+            [48, 65, 31],
+            [70, 1000, 130],
+            [600, 70, 33],
+            [512, 2000, 50],
+        ] {
             for threads in [1, 3] {
                 let (ours, plain) = error(dtype, size, threads == 1, threads);
                 println!("{dtype} {size:?} {ours:.2e} plain {plain:.2e}");
@@ -90,9 +113,11 @@ fn sizes_of_all_kinds_agree_with_fp64() {
 #[test]
 #[ignore]
 fn speed() {
-    let sizes = std::env::var("SIZES").unwrap_or("384x1920x1920,480x1920x7680,480x7680x1920".into());
+    let sizes =
+        std::env::var("SIZES").unwrap_or("384x1920x1920,480x1920x7680,480x7680x1920".into());
     for size in sizes.split(',') {
-        let [rows, inputs, outputs]: [usize; 3] = size.split('x').map(|n| n.parse().unwrap()).collect::<Vec<_>>().try_into().unwrap();
+        let [rows, inputs, outputs]: [usize; 3] =
+            size.split('x').map(|n| n.parse().unwrap()).collect::<Vec<_>>().try_into().unwrap();
         for dtype in [DType::BF16, DType::F16, DType::F32] {
             {
                 let (tensor, _) = weight(dtype, [outputs, inputs], 1);
@@ -107,10 +132,15 @@ fn speed() {
                 let threads = std::env::var("THREADS").map_or(1, |t| t.parse().unwrap());
                 for _ in 0..20 {
                     let start = std::time::Instant::now();
-                    Linear { unit, weight: &packed, bias: None }.apply(rows, &x, &mut y, &Here(threads), &mut scratch).unwrap();
+                    Linear { unit, weight: &packed, bias: None }
+                        .apply(rows, &x, &mut y, &Here(threads), &mut scratch)
+                        .unwrap();
                     best = best.min(start.elapsed().as_secs_f64());
                 }
-                println!("{dtype} {rows}x{inputs}x{outputs}: {:.0} GF/s, packing {packing:?}", 2.0 * (rows * inputs * outputs) as f64 / best / 1e9);
+                println!(
+                    "{dtype} {rows}x{inputs}x{outputs}: {:.0} GF/s, packing {packing:?}",
+                    2.0 * (rows * inputs * outputs) as f64 / best / 1e9
+                );
             }
         }
     }

@@ -86,14 +86,7 @@ impl Task<'_> {
             let (start, start_stride) =
                 if is_first { (bias.as_ptr(), 0) } else { (target.cast_const(), outputs) };
             let height = height / TILE;
-            return multiply(Block {
-                start,
-                start_stride,
-                target,
-                stride: outputs,
-                height,
-                next,
-            });
+            return multiply(Block { start, start_stride, target, stride: outputs, height, next });
         }
         let part = |row: usize| {
             let start = (first_row + row) * outputs + first_column;

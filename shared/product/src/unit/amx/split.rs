@@ -1,6 +1,6 @@
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh,
-    _mm512_castsi512_si256, _mm512_extracti64x4_epi64, _mm512_maskz_loadu_ps, _mm512_slli_epi32,
+    __m512, __m512i, _mm512_castsi512_ps, _mm512_castsi512_si256, _mm512_cvtepu16_epi32,
+    _mm512_cvtne2ps_pbh, _mm512_extracti64x4_epi64, _mm512_maskz_loadu_ps, _mm512_slli_epi32,
     _mm512_store_si512, _mm512_sub_ps,
 };
 
@@ -41,10 +41,7 @@ unsafe fn split_32(values: *const f32, count: usize, lines: *mut Line, stride: u
 /// The lower or upper 16 bf16 numbers as fp32: their bits are its upper half.
 #[target_feature(enable = "avx512f")]
 fn widened(bits: __m512i, upper: bool) -> __m512 {
-    let half = if upper {
-        _mm512_extracti64x4_epi64::<1>(bits)
-    } else {
-        _mm512_castsi512_si256(bits)
-    };
+    let half =
+        if upper { _mm512_extracti64x4_epi64::<1>(bits) } else { _mm512_castsi512_si256(bits) };
     _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)))
 }

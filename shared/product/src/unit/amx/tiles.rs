@@ -83,8 +83,12 @@ impl Drop for Tiles {
 macro_rules! x {
     (2, $piece:literal) => {
         concat!(
-            "tileloadd tmm4, [{x} + {line}*1 + ", $piece, "*2048]\n",
-            "tileloadd tmm5, [{x} + {line}*1 + ", $piece, "*2048 + 1024]\n",
+            "tileloadd tmm4, [{x} + {line}*1 + ",
+            $piece,
+            "*2048]\n",
+            "tileloadd tmm5, [{x} + {line}*1 + ",
+            $piece,
+            "*2048 + 1024]\n",
         )
     };
     (1, $piece:literal) => {
@@ -96,8 +100,12 @@ macro_rules! x {
 macro_rules! w {
     ($piece:literal) => {
         concat!(
-            "tileloadd tmm6, [{w} + {line}*1 + ", $piece, "*2048]\n",
-            "tileloadd tmm7, [{w} + {line}*1 + ", $piece, "*2048 + 1024]\n",
+            "tileloadd tmm6, [{w} + {line}*1 + ",
+            $piece,
+            "*2048]\n",
+            "tileloadd tmm7, [{w} + {line}*1 + ",
+            $piece,
+            "*2048 + 1024]\n",
         )
     };
 }
@@ -203,26 +211,58 @@ macro_rules! kernels {
         mod $module {
             use super::*;
 
-            kernel!(one, $height, 1, [
-                x!($height, 2), w!(0), add!($height),
-                x!($height, 1), add!($height),
-                x!($height, 0), add!($height)
-            ]);
-            kernel!(two, $height, 2, [
-                x!($height, 2), w!(0), add!($height),
-                x!($height, 0), add!($height),
-                w!(1), add!($height),
-                x!($height, 1), add!($height),
-                w!(0), add!($height)
-            ]);
-            kernel!(three, $height, 3, [
-                x!($height, 2), w!(0), add!($height),
-                x!($height, 0), add!($height),
-                w!(2), add!($height),
-                w!(1), add!($height),
-                x!($height, 1), add!($height),
-                w!(0), add!($height)
-            ]);
+            kernel!(
+                one,
+                $height,
+                1,
+                [
+                    x!($height, 2),
+                    w!(0),
+                    add!($height),
+                    x!($height, 1),
+                    add!($height),
+                    x!($height, 0),
+                    add!($height)
+                ]
+            );
+            kernel!(
+                two,
+                $height,
+                2,
+                [
+                    x!($height, 2),
+                    w!(0),
+                    add!($height),
+                    x!($height, 0),
+                    add!($height),
+                    w!(1),
+                    add!($height),
+                    x!($height, 1),
+                    add!($height),
+                    w!(0),
+                    add!($height)
+                ]
+            );
+            kernel!(
+                three,
+                $height,
+                3,
+                [
+                    x!($height, 2),
+                    w!(0),
+                    add!($height),
+                    x!($height, 0),
+                    add!($height),
+                    w!(2),
+                    add!($height),
+                    w!(1),
+                    add!($height),
+                    x!($height, 1),
+                    add!($height),
+                    w!(0),
+                    add!($height)
+                ]
+            );
         }
     };
 }
