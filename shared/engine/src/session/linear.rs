@@ -40,7 +40,7 @@ pub(super) fn hand_over<'m>(
     }
     let mut weights = HashMap::with_capacity(slots.len());
     for slot in &slots {
-        let packed = PackedWeight::new(&supply_stored(source, slot)?)
+        let packed = PackedWeight::new(unit, &supply_stored(source, slot)?)
             .map_err(|source| EngineError::Product { name: slot.name.clone(), source })?;
         weights.insert(slot.name.clone(), Arc::new(packed));
     }
