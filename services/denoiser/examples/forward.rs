@@ -23,7 +23,8 @@ fn main() -> anyhow::Result<()> {
     let options = SessionOptions {
         threads: Some(threads.parse().context("THREADS")?),
         provider: Provider::Cpu,
-        prepack: rest.is_empty(),
+        prepack: !rest.iter().any(|option| option == "unpacked"),
+        matrix_unit: !rest.iter().any(|option| option == "no-unit"),
     };
     let folder = Path::new(folder);
     let config = TransformerConfig::read(&folder.join("config.json"))?;

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use cogwheel_product::ProductError;
 use cogwheel_tensor::{DType, TensorError};
 
 /// Why a session could not be made or run.
@@ -57,6 +58,14 @@ pub enum EngineError {
         found_dtype: DType,
         /// Shape supplied.
         found: Vec<usize>,
+    },
+    /// A weight that the matrix unit cannot be given.
+    #[error("weight '{name}': {source}")]
+    Product {
+        /// Name of the tensor.
+        name: String,
+        /// What is wrong with it.
+        source: ProductError,
     },
     /// An output has an element type that no tensor of ours has.
     #[error("output '{name}' holds {found}, which no tensor here can")]

@@ -1,9 +1,10 @@
 mod create;
+mod linear;
 mod termination;
 mod value;
 
 use std::{
-    borrow::Borrow,
+    borrow::Cow,
     time::{Duration, Instant},
 };
 
@@ -34,13 +35,13 @@ impl Session {
     ///
     /// # Errors
     /// A weight that is missing or unfit is named; otherwise what ONNX Runtime says.
-    pub fn new(
+    pub fn new<'m>(
         runtime: &Runtime,
-        model: impl Borrow<Model>,
+        model: impl Into<Cow<'m, Model>>,
         source: &dyn WeightSource,
         options: &SessionOptions,
     ) -> Result<Self, EngineError> {
-        let (session, weights) = create::session(runtime, model, source, options)?;
+        let (session, weights) = create::session(runtime, model.into(), source, options)?;
         Ok(Self { session, _weights: weights, inside: Duration::ZERO })
     }
 
