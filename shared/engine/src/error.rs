@@ -67,6 +67,15 @@ pub enum EngineError {
         /// What is wrong with it.
         source: ProductError,
     },
+    /// A variant is to change what the graph does not have.
+    #[error("weight '{name}': expected one that the graph has")]
+    NoWeight {
+        /// Name of the tensor.
+        name: String,
+    },
+    /// A variant of a session that has none.
+    #[error("expected a session that was made to have variants")]
+    NoVariants,
     /// An output has an element type that no tensor of ours has.
     #[error("output '{name}' holds {found}, which no tensor here can")]
     OutputType {

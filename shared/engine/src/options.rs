@@ -29,10 +29,19 @@ pub struct SessionOptions {
     /// Their weights are then packed into memory of the session's, 2 bytes a parameter for what the source stores in
     /// bf16, 4 for fp16 and 6 for fp32, whatever `prepack` says.
     pub matrix_unit: bool,
+    /// Whether the session is to have variants, see [`crate::Variant`]. It then keeps what it was made of, and weights that
+    /// the matrix unit does not take are not rearranged, so that variants can share them.
+    pub variants: bool,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { threads: None, provider: Provider::default(), prepack: true, matrix_unit: true }
+        Self {
+            threads: None,
+            provider: Provider::default(),
+            prepack: true,
+            matrix_unit: true,
+            variants: false,
+        }
     }
 }

@@ -38,7 +38,7 @@ impl WeightSource for Weights {
         &self,
         slot: &WeightSlot,
     ) -> Result<Tensor, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.tensor(&slot.name)?)
+        Ok(self.tensor_stored(&slot.name)?)
     }
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn supply_stored(
     fit(tensor, slot, |dtype| matches!(dtype, DType::F32 | DType::F16 | DType::BF16))
 }
 
-fn fit(
+pub(crate) fn fit(
     tensor: Tensor,
     slot: &WeightSlot,
     is_dtype: impl Fn(DType) -> bool,

@@ -22,7 +22,13 @@ const ROWS: usize = 4_096;
 fn a_token_fired_in_the_run_ends_it_and_the_session_lives_on() {
     for matrix_unit in [false, true] {
         let threads = Some(1);
-        check(&SessionOptions { provider: Provider::Cpu, threads, prepack: false, matrix_unit });
+        check(&SessionOptions {
+            provider: Provider::Cpu,
+            threads,
+            prepack: false,
+            matrix_unit,
+            variants: false,
+        });
     }
 }
 

@@ -11,7 +11,10 @@ use ort::{
     },
 };
 
-use super::{linear, value};
+use super::{
+    linear::{self, Products},
+    value,
+};
 use crate::{
     EngineError, Provider, Runtime, SessionOptions, WeightSource, freed, weight_source::supply,
 };
@@ -27,14 +30,14 @@ const PLACEHOLDER_FOLDER_KEY: &str = "session.model_external_initializers_file_f
 pub(super) fn session(
     runtime: &Runtime,
     model: Cow<'_, Model>,
+    products: Option<&Arc<Products>>,
     source: &dyn WeightSource,
     options: &SessionOptions,
 ) -> Result<(Session, Vec<Tensor>), EngineError> {
     let mut builder = builder(runtime, options)?;
-    let (model, products) = linear::hand_over(model, source, options)?;
     if let Some(products) = products {
-        let domain =
-            linear::domain(Arc::new(products)).map_err(EngineError::of("defining an operator"))?;
+        let domain = linear::domain(Arc::clone(products))
+            .map_err(EngineError::of("defining an operator"))?;
         builder =
             builder.with_operators(domain).map_err(EngineError::of("setting up a session"))?;
     }

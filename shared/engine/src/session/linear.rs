@@ -3,12 +3,17 @@
 
 mod operator;
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use cogwheel_graph::{LinearOperator, Model};
 use cogwheel_product::{MatrixUnit, PackedWeight};
 pub(super) use operator::domain;
 
+use super::variant;
 use crate::{EngineError, Provider, SessionOptions, WeightSource, weight_source::supply_stored};
 
 /// The operator as graphs name it.
@@ -23,6 +28,29 @@ pub(super) struct Products {
     weights: HashMap<String, Arc<PackedWeight>>,
     /// Of the session.
     threads: usize,
+    /// What the run has in the place of some of them.
+    variant: Mutex<Option<Arc<variant::Weights>>>,
+}
+
+impl Products {
+    pub(super) fn unit(&self) -> MatrixUnit {
+        self.unit
+    }
+
+    /// The same weights for another session.
+    pub(super) fn shared(&self) -> Self {
+        let Self { unit, weights, threads, .. } = self;
+        Self { unit: *unit, weights: weights.clone(), threads: *threads, variant: Mutex::default() }
+    }
+
+    /// What the next runs have in the place of some weights.
+    pub(super) fn use_variant(&self, variant: Option<Arc<variant::Weights>>) {
+        *self.variant.lock().unwrap_or_else(PoisonError::into_inner) = variant;
+    }
+
+    fn variant(&self) -> Option<Arc<variant::Weights>> {
+        self.variant.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Takes the linear layers out of ONNX Runtime's hands where there is a matrix unit to compute them: packs their weights
@@ -49,5 +77,5 @@ pub(super) fn hand_over<'m>(
     let model = Cow::Owned(model.into_owned().hand_over(&slots, OPERATOR));
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads.unwrap_or_else(cores);
-    Ok((model, Some(Products { unit, weights, threads })))
+    Ok((model, Some(Products { unit, weights, threads, variant: Mutex::default() })))
 }

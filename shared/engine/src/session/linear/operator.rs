@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cogwheel_graph::LinearOperator;
 use cogwheel_product::{Linear, PackedWeight, Scratch, Threads};
+use cogwheel_tensor::Tensor;
 use ort::{
     operator::{
         ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput,
@@ -27,6 +28,8 @@ struct Definition {
 
 /// The operator at one place of the graph.
 struct Layer {
+    /// Of its weight, in the checkpoint.
+    name: String,
     products: Arc<Products>,
     weight: Arc<PackedWeight>,
     scratch: Arc<Mutex<Scratch>>,
@@ -49,10 +52,11 @@ impl Operator for Definition {
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Layer> {
-        let name: Option<String> = context.get(LinearOperator::WEIGHT);
-        let weight = name.as_ref().and_then(|name| self.products.weights.get(name));
+        let name: String = context.get(LinearOperator::WEIGHT).unwrap_or_default();
+        let weight = self.products.weights.get(&name);
         let weight = weight.ok_or_else(|| ort::Error::new(format!("no packed weight {name:?}")))?;
         Ok(Layer {
+            name: name.clone(),
             products: Arc::clone(&self.products),
             weight: Arc::clone(weight),
             scratch: Arc::clone(&self.scratch),
@@ -91,22 +95,28 @@ impl Kernel for Layer {
         let &[rows, inputs] = &**shape else {
             return Err(ort::Error::new(format!("expected [rows, in], found {shape:?}")));
         };
-        if usize::try_from(inputs) != Ok(self.weight.inputs()) {
-            let expected = self.weight.inputs();
+        let variant = self.products.variant();
+        let changed = variant.as_ref().and_then(|variant| variant.layers.get(&self.name));
+        let weight = changed.and_then(|layer| layer.weight.as_ref()).unwrap_or(&self.weight);
+        if usize::try_from(inputs) != Ok(weight.inputs()) {
+            let expected = weight.inputs();
             return Err(ort::Error::new(format!("expected {expected} inputs, found {inputs}")));
         }
         let bias = if context.num_inputs()? > 1 { context.input(1)? } else { None };
         let bias = bias.as_ref().map(|bias| bias.try_extract_tensor::<f32>()).transpose()?;
+        let changed_bias = changed.and_then(|layer| layer.bias.as_ref()).map(Tensor::as_f32);
+        let changed_bias =
+            changed_bias.transpose().map_err(|error| ort::Error::new(error.to_string()))?;
 
-        let outputs = self.weight.outputs() as i64;
+        let outputs = weight.outputs() as i64;
         let y = context.output(0, [rows, outputs])?;
         let mut y = y.ok_or_else(|| ort::Error::new("no result"))?;
         let (_, y) = y.try_extract_tensor_mut::<f32>()?;
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let linear = Linear {
             unit: self.products.unit,
-            weight: &self.weight,
-            bias: bias.map(|(_, bias)| bias),
+            weight,
+            bias: changed_bias.as_deref().or(bias.map(|(_, bias)| bias)),
         };
         let pool = Pool { context, count: self.products.threads };
         let rows = usize::try_from(rows).unwrap_or_default();
