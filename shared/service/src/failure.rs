@@ -64,6 +64,30 @@ pub enum Failure {
         /// Its bound.
         limit: usize,
     },
+    /// More than this process keeps.
+    #[error("{0}")]
+    Exhausted(String),
+    /// What the request names is not here.
+    #[error("{kind}: expected one that is here, found '{name}'")]
+    NotFound {
+        /// What it is, e.g. `adapter`.
+        kind: &'static str,
+        /// Its name or digest.
+        name: String,
+    },
+    /// A name that stands for something else.
+    #[error("{kind} '{name}': expected a name that is free, found {found}")]
+    AlreadyExists {
+        /// What has the name, e.g. `adapter`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// What the name stands for.
+        found: String,
+    },
+    /// The caller may not have this.
+    #[error("{0}")]
+    PermissionDenied(String),
     /// A peer cannot be reached, or went away.
     #[error("{0}")]
     Unavailable(String),
@@ -115,6 +139,14 @@ impl Failure {
         Self::Stage { stage, message, status: Box::new(status) }
     }
 
+    /// The name of what a stage lacks, where it lacks something of this kind and said so.
+    pub fn lacks(&self, kind: &str) -> Option<String> {
+        let Self::Stage { status, .. } = self else { return None };
+        let resource = status.get_details_resource_info()?;
+        let lacks = status.code() == Code::NotFound && resource.resource_type == kind;
+        lacks.then_some(resource.resource_name)
+    }
+
     /// A request that violates one field.
     pub fn invalid(field: &str, description: impl fmt::Display) -> Self {
         let mut invalid = Invalid::default();
@@ -140,6 +172,12 @@ impl From<Failure> for Status {
                 let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
                 Self::with_error_details(Code::ResourceExhausted, message, details)
             }
+            Failure::Exhausted(_) => Self::resource_exhausted(message),
+            Failure::NotFound { kind, name } => of_resource(Code::NotFound, message, kind, name),
+            Failure::AlreadyExists { kind, name, .. } => {
+                of_resource(Code::AlreadyExists, message, kind, name)
+            }
+            Failure::PermissionDenied(_) => Self::permission_denied(message),
             Failure::Unavailable(_) | Failure::Draining => Self::unavailable(message),
             Failure::Cancelled => Self::cancelled(message),
             Failure::Deadline => Self::deadline_exceeded(message),
@@ -152,6 +190,12 @@ impl From<Failure> for Status {
             }
         }
     }
+}
+
+/// Names the resource in a `ResourceInfo` detail, so that a client need not read the message.
+fn of_resource(code: Code, message: String, kind: &str, name: String) -> Status {
+    let details = ErrorDetails::with_resource_info(kind, name, "", message.clone());
+    Status::with_error_details(code, message, details)
 }
 
 fn bytes_of(status: &Status) -> tonic::codegen::Bytes {
@@ -181,6 +225,20 @@ mod tests {
         assert_eq!(status.code(), Code::ResourceExhausted);
         let retry = status.get_details_retry_info().unwrap();
         assert_eq!(retry.retry_delay, Some(RETRY_AFTER));
+    }
+
+    #[test]
+    fn what_is_not_there_is_named_in_a_detail_that_travels_through_the_chain() {
+        let missing = Failure::NotFound { kind: "adapter", name: "ab12".to_owned() };
+        let status = Status::from(missing);
+        assert_eq!(status.code(), Code::NotFound);
+        let resource = status.get_details_resource_info().unwrap();
+        assert_eq!((&*resource.resource_type, &*resource.resource_name), ("adapter", "ab12"));
+        let of_stage = Failure::of_stage("denoiser", "http://d:1", status);
+        assert_eq!(of_stage.lacks("adapter").as_deref(), Some("ab12"));
+        assert_eq!(of_stage.lacks("model"), None);
+        let unimplemented = Failure::of_stage("denoiser", "http://d:1", Status::not_found("x"));
+        assert_eq!(unimplemented.lacks("adapter"), None);
     }
 
     #[test]
