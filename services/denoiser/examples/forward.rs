@@ -25,6 +25,7 @@ fn main() -> anyhow::Result<()> {
         provider: Provider::Cpu,
         prepack: !rest.iter().any(|option| option == "unpacked"),
         matrix_unit: !rest.iter().any(|option| option == "no-unit"),
+        variants: false,
     };
     let folder = Path::new(folder);
     let config = TransformerConfig::read(&folder.join("config.json"))?;

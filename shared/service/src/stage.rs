@@ -178,7 +178,7 @@ impl StageArgs {
     }
 
     /// Bytes of memory that the stage may take, where that is known.
-    fn memory(&self) -> Option<u64> {
+    pub fn memory(&self) -> Option<u64> {
         self.memory_limit.map(|limit| limit.bytes).or_else(machine_memory)
     }
 
@@ -218,6 +218,7 @@ impl StageArgs {
             threads: threads.map(|threads| threads.min(cores)),
             prepack,
             matrix_unit: prepack && compute.matrix_unit == MatrixUnit::Auto,
+            variants: false,
         }
     }
 

@@ -53,6 +53,12 @@ impl Products {
     }
 }
 
+/// The matrix unit that sessions with these options use.
+pub(super) fn unit(options: &SessionOptions) -> Option<MatrixUnit> {
+    let wanted = options.matrix_unit && options.provider == Provider::Cpu;
+    wanted.then(MatrixUnit::find).flatten()
+}
+
 /// Takes the linear layers out of ONNX Runtime's hands where there is a matrix unit to compute them: packs their weights
 /// and rewrites the model. Else the model stays as it is.
 pub(super) fn hand_over<'m>(
@@ -60,8 +66,7 @@ pub(super) fn hand_over<'m>(
     source: &dyn WeightSource,
     options: &SessionOptions,
 ) -> Result<(Cow<'m, Model>, Option<Products>), EngineError> {
-    let wanted = options.matrix_unit && options.provider == Provider::Cpu;
-    let Some(unit) = wanted.then(MatrixUnit::find).flatten() else { return Ok((model, None)) };
+    let Some(unit) = unit(options) else { return Ok((model, None)) };
     let slots = model.linear_weights();
     if slots.is_empty() {
         return Ok((model, None));

@@ -7,7 +7,8 @@ use cogwheel_graph::{Model, WeightSlot};
 use cogwheel_product::{MatrixUnit, PackedWeight};
 use cogwheel_tensor::{DType, Tensor};
 
-use crate::{EngineError, weight_source::fit};
+use super::linear;
+use crate::{EngineError, SessionOptions, weight_source::fit};
 
 /// Weights that stand in the place of some of a session's own in a run: see
 /// [`Session::run_variant`](super::Session::run_variant). All others are the session's, so a variant takes the memory of
@@ -56,6 +57,11 @@ impl Variant {
 }
 
 impl VariantMaker {
+    /// For sessions that are made of `model` with `options`, whether there is one yet or not.
+    pub fn of(model: &Model, options: &SessionOptions) -> Self {
+        Self::new(model, linear::unit(options))
+    }
+
     /// For sessions of `model`, whose linear layers a matrix unit computes where there is one.
     pub(super) fn new(model: &Model, unit: Option<MatrixUnit>) -> Self {
         let name = |slot: &WeightSlot| slot.name.clone();
