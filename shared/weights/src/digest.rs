@@ -9,6 +9,16 @@ use crate::{TensorView, Weights};
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// Plain blake3 of some bytes, as `b3sum` prints it; large ones are read in parallel.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::Hasher::new().update_rayon(bytes).finalize().as_bytes())
+    }
+
+    /// A digest made elsewhere.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The digest's bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -32,6 +32,16 @@ pub(crate) struct Entry {
 /// untyped form many times the size of its text, and would let the last of two tensors of one name win.
 struct RawHeader {
     tensors: BTreeMap<String, RawEntry>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// What a file's header says, checked.
+#[derive(Debug)]
+pub(crate) struct Header {
+    /// The tensors, by name.
+    pub(crate) tensors: BTreeMap<String, Entry>,
+    /// The texts under `__metadata__`.
+    pub(crate) metadata: BTreeMap<String, String>,
 }
 
 impl<'de> Deserialize<'de> for RawHeader {
@@ -46,10 +56,13 @@ impl<'de> Deserialize<'de> for RawHeader {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
                 let mut tensors = BTreeMap::new();
+                let mut metadata = BTreeMap::new();
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
                         // Free text of whoever wrote the file; only its form is checked.
-                        map.next_value::<Option<BTreeMap<String, String>>>()?;
+                        metadata = map
+                            .next_value::<Option<BTreeMap<String, String>>>()?
+                            .unwrap_or_default();
                     } else if let Some((name, _)) = tensors.get_key_value(&name) {
                         return Err(A::Error::custom(format_args!(
                             "tensor '{name}' stands there twice"
@@ -58,7 +71,7 @@ impl<'de> Deserialize<'de> for RawHeader {
                         tensors.insert(name, map.next_value()?);
                     }
                 }
-                Ok(RawHeader { tensors })
+                Ok(RawHeader { tensors, metadata })
             }
         }
         deserializer.deserialize_map(Entries)
@@ -80,7 +93,7 @@ struct RawEntry {
 ///
 /// # Errors
 /// A [`WeightsError`] that says what was expected and found.
-pub(crate) fn parse(path: &Path, file: &[u8]) -> Result<BTreeMap<String, Entry>, WeightsError> {
+pub(crate) fn parse(path: &Path, file: &[u8]) -> Result<Header, WeightsError> {
     let data_start = data_start(path, file)?;
     let raw: RawHeader = serde_json::from_slice(&file[LENGTH..data_start])
         .map_err(|error| malformed(path, "a header of JSON", error))?;
@@ -101,7 +114,7 @@ pub(crate) fn parse(path: &Path, file: &[u8]) -> Result<BTreeMap<String, Entry>,
     if entries.is_empty() {
         return Err(malformed(path, "at least one tensor", "none"));
     }
-    Ok(entries)
+    Ok(Header { tensors: entries, metadata: raw.metadata })
 }
 
 fn data_start(path: &Path, file: &[u8]) -> Result<usize, WeightsError> {

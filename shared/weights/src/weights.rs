@@ -12,7 +12,7 @@ use memmap2::Mmap;
 
 use crate::{
     Digest, ExpectedTensor, Strictness, WeightsError, check, convert, digest,
-    header::{self, Entry},
+    header::{self, Entry, Header},
     index::{self, Index},
     locate::{Location, locate},
 };
@@ -25,6 +25,7 @@ pub struct Weights {
     path: PathBuf,
     files: Vec<Bytes>,
     tensors: BTreeMap<String, Located>,
+    metadata: BTreeMap<String, String>,
     digest: OnceLock<Digest>,
 }
 
@@ -77,12 +78,11 @@ impl Weights {
     /// As [`Self::open`].
     pub fn open_file(path: &Path) -> Result<Self, WeightsError> {
         let file = map(path)?;
-        let tensors = header::parse(path, &file)?
-            .into_iter()
-            .map(|(name, entry)| (name, Located { file: 0, entry }))
-            .collect();
+        let Header { tensors, metadata } = header::parse(path, &file)?;
+        let located = |(name, entry)| (name, Located { file: 0, entry });
+        let tensors = tensors.into_iter().map(located).collect();
         let path = path.to_path_buf();
-        Ok(Self { path, files: vec![file], tensors, digest: OnceLock::new() })
+        Ok(Self { path, files: vec![file], tensors, metadata, digest: OnceLock::new() })
     }
 
     fn open_shards(dir: &Path, path: PathBuf) -> Result<Self, WeightsError> {
@@ -92,7 +92,7 @@ impl Weights {
         let mut tensors: BTreeMap<String, Located> = BTreeMap::new();
         for (file, shard) in shards.iter().enumerate() {
             let bytes = map(shard)?;
-            for (tensor, entry) in header::parse(shard, &bytes)? {
+            for (tensor, entry) in header::parse(shard, &bytes)?.tensors {
                 if let Some(other) = tensors.get(&tensor) {
                     let (first, second) = (shards[other.file].clone(), shard.clone());
                     return Err(WeightsError::Duplicate { tensor, first, second });
@@ -108,12 +108,23 @@ impl Weights {
                 return Err(index::malformed(&path, expected, "no such tensor there"));
             }
         }
-        Ok(Self { path, files, tensors, digest: OnceLock::new() })
+        let metadata = BTreeMap::new();
+        Ok(Self { path, files, tensors, metadata, digest: OnceLock::new() })
     }
 
     /// The single file, or the index of the shards.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The free texts in the header of a single file, its `__metadata__`; none of shards.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// The files as they lie on disk, headers and all: one, or the shards in the order of their names.
+    pub fn files(&self) -> &[Bytes] {
+        &self.files
     }
 
     /// A tensor as it lies on disk.
