@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Lowest first: a crate depends only on crates above it.
-const ROOMS: [&str; 9] = [
+const ROOMS: [&str; 10] = [
     "cogwheel-tensor",
     "cogwheel-weights",
     "cogwheel-diffusion",
     "cogwheel-graph",
     "cogwheel-models",
+    "cogwheel-lora",
     "cogwheel-engine",
     "cogwheel-video",
     "cogwheel-api",
@@ -22,7 +23,7 @@ const ROOMS: [&str; 9] = [
 const SERVICES: [&str; 4] =
     ["cogwheel-text-encoder", "cogwheel-denoiser", "cogwheel-vae", "cogwheel-orchestrator"];
 /// Rooms that know neither a network nor a runtime.
-const PURE: usize = 5;
+const PURE: usize = 6;
 
 fn metadata() -> Metadata {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
