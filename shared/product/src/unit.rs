@@ -41,6 +41,10 @@ impl MatrixUnit {
 }
 
 /// Where a block of the result lies, what it starts from, and how many of its rows count.
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64")),
+    allow(dead_code, reason = "where there is no unit, nothing is multiplied")
+)]
 pub(crate) struct Block {
     /// What the sums start with: 32 values for each row, the rows `start_stride` values apart (0: all the same).
     pub(crate) start: *const f32,

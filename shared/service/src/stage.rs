@@ -63,7 +63,7 @@ pub struct ComputeArgs {
     /// Rearrange weights at load for faster products; loading then takes them twice. auto: where they fit twice
     #[arg(long, value_enum, env = "COGWHEEL_PREPACK", default_value = "auto", value_name = "WHEN")]
     pub prepack: Prepack,
-    /// Compute linear layers by the processor's matrix unit (AMX), in fp32 all the same. auto: where it has one and weights are rearranged
+    /// Compute linear layers by the processor's matrix unit (AMX), as exact as fp32. auto: where it has one and weights are rearranged
     #[arg(
         long,
         value_enum,

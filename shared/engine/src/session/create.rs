@@ -26,7 +26,8 @@ const PLACEHOLDER_FOLDER_KEY: &str = "session.model_external_initializers_file_f
 ///
 /// Two ways, chosen by measurement over 943 MB of matrices. Prepacked, the session has its own
 /// rearranged copy (932 MB) and needs what it was given no more once it is made. Otherwise it
-/// reads the weights where they lie: a memory map costs nothing until a run touches it.
+/// reads the weights where they lie: a memory map costs nothing until a run touches it. The weights of linear layers that
+/// the matrix unit computes are none of them; the operators hold those.
 pub(super) fn session(
     runtime: &Runtime,
     model: Cow<'_, Model>,
