@@ -108,8 +108,11 @@ fn header() -> impl Strategy<Value = DenoiseHeader> {
     let side = || mostly(&[16, 32, 48, 64], &[0, 1, 15, u32::MAX, u32::MAX - 15]);
     let size = (mostly(&[9, 17], &[0, 1, 8, u32::MAX, u32::MAX - 6]), side(), side());
     let size = size.prop_map(|(num_frames, width, height)| VideoSize { num_frames, width, height });
-    (weighted(0.9, sampling), weighted(0.9, size))
-        .prop_map(|(sampling, size)| DenoiseHeader { sampling, size })
+    (weighted(0.9, sampling), weighted(0.9, size)).prop_map(|(sampling, size)| DenoiseHeader {
+        sampling,
+        size,
+        adapters: Vec::new(),
+    })
 }
 
 /// Single parts, and runs of parts that are a whole tensor or a sound header.

@@ -13,6 +13,7 @@ const ROOMS: [&str; 10] = [
     "cogwheel-weights",
     "cogwheel-diffusion",
     "cogwheel-graph",
+    "cogwheel-product",
     "cogwheel-models",
     "cogwheel-lora",
     "cogwheel-engine",

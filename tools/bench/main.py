@@ -8,6 +8,7 @@ the only figure that means something on a machine that does other work. Peaks ar
 
 import sys
 
+import adapter
 import generation
 import pairs
 import text_encoder
@@ -21,6 +22,10 @@ def main():
         # Each has options of its own; here they are the defaults.
         sys.argv = [benchmark.__file__]
         print(pairs.show(benchmark.line(benchmark.parse())), flush=True)
+    sys.argv = [adapter.__file__]
+    line, reading = adapter.line(adapter.parse())
+    print(pairs.show(line))
+    print(f"of it, reading and describing the adapter: {reading:.3f}s", flush=True)
     sys.argv = [generation.__file__]
     line, outside = generation.line(generation.parse())
     print(pairs.show(line))

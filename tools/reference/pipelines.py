@@ -39,6 +39,16 @@ CASES = {
     "demo": dict(checkpoint="demo", scheduler="ddim", prompt="a red circle moving left on a dark background",
                  negative_prompt="", width=64, height=64, num_frames=17, num_inference_steps=12,
                  guidance_scale=6.0, seed=7),
+    # Adapters of adapters.py, as set_adapters scales them.
+    "lora-one": dict(BASE, checkpoint="sincos", scheduler="ddim", num_inference_steps=4,
+                     adapters=[("attention", 0.7)]),
+    "lora-several": dict(BASE, checkpoint="sincos", scheduler="ddim", num_inference_steps=4,
+                         adapters=[("mixed", 0.7), ("rslora", -0.4), ("ranks", 1.0)]),
+    "lora-dora": dict(BASE, checkpoint="sincos", scheduler="ddim", num_inference_steps=4,
+                      adapters=[("dora", 0.7), ("ranks", -0.4), ("decomposed", 1.3)]),
+    "lora-demo": dict(checkpoint="demo", scheduler="ddim", prompt="a red circle moving left on a dark background",
+                      negative_prompt="", width=64, height=64, num_frames=17, num_inference_steps=8,
+                      guidance_scale=6.0, seed=7, adapters=[("neon", 1.0), ("bounce", 0.8)]),
     "storage-bf16": dict(BASE, checkpoint="sincos", scheduler="ddim", storage="bfloat16"),
     "storage-fp16": dict(BASE, checkpoint="rope", scheduler="dpm", storage="float16"),
 }
@@ -76,6 +86,19 @@ def run(case):
     pipeline.set_progress_bar_config(disable=True)
     if case["scheduler"] == "dpm":
         pipeline.scheduler = CogVideoXDPMScheduler.from_config(pipeline.scheduler.config, timestep_spacing="trailing")
+    for name, _ in case.get("adapters", []):
+        if case["checkpoint"] == "demo":
+            pipeline.load_lora_weights(ROOT / "demo/adapters" / name, adapter_name=name)
+        else:
+            pipeline.load_lora_weights(ROOT / "tests/data/adapters", weight_name=f"{name}.safetensors",
+                                       adapter_name=name)
+    if "adapters" in case:
+        names, scales = zip(*case["adapters"])
+        pipeline.set_adapters(list(names), list(scales))
+        if "dora" in names:
+            # Several DoRAs are what their merge in turn makes of them; unmerged, PEFT adds them up otherwise.
+            pipeline.fuse_lora(components=["transformer"], adapter_names=list(names))
+            pipeline.unload_lora_weights()
     results = {}
     for output_type in ("latent", "np"):
         generator = torch.Generator().manual_seed(case["seed"])

@@ -114,7 +114,10 @@ impl Chain {
                 })
             }),
             denoiser: start(|stage, listener, limits, shutdown| {
-                let settings = cogwheel_denoiser::Settings { stage };
+                let settings = cogwheel_denoiser::Settings {
+                    stage,
+                    adapters: cogwheel_denoiser::AdapterSettings::default(),
+                };
                 Box::pin(async move {
                     cogwheel_denoiser::run(settings, listener, limits, &shutdown).await
                 })

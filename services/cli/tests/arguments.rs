@@ -117,6 +117,7 @@ fn settings_of_a_server_are_not_taken_from_its_client() {
         ["--memory-limit", "1GB"],
         ["--precision", "fp32"],
         ["--prepack", "off"],
+        ["--matrix-unit", "off"],
         ["--execution-provider", "cpu"],
     ] {
         refused(&[REMOTE, &options], options[0]);

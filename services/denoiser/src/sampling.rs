@@ -9,7 +9,7 @@ use cogwheel_diffusion::{
     noise::Generator,
     scheduler::{Scheduler, SchedulerConfig, SchedulerKind},
 };
-use cogwheel_engine::CancellationToken;
+use cogwheel_engine::{CancellationToken, Variant};
 use cogwheel_tensor::{DType, Storage, Tensor};
 
 use crate::transformer::{Conditions, ForwardError, Transformer};
@@ -38,6 +38,8 @@ pub struct SamplingRequest {
     pub initial_latents: Option<Tensor>,
     /// What the embeddings, the noise, and the latents between steps are rounded to.
     pub storage: Storage,
+    /// The variant of the model to sample with; the model as it is where there is none.
+    pub variant: Option<Variant>,
 }
 
 /// A finished step.
@@ -119,7 +121,7 @@ fn conditions(model: &Transformer, request: &SamplingRequest) -> Result<Conditio
         (_, Some(negative)) => pair(negative, prompt)?,
     };
     let text = rounded(text, request.storage)?;
-    let conditions = model.conditions(request.shape, text)?;
+    let conditions = model.conditions(request.shape, text)?.of_variant(request.variant.clone());
     let (input, output) = (model.config().in_channels, model.config().out_channels);
     if input != output {
         return Err(SamplingError::NeedsImage { input, output });

@@ -1,37 +1,36 @@
 //! The gRPC side of the denoiser.
 
+mod put_adapter;
+mod settings;
 mod upload;
 
 use std::sync::Arc;
 
-use clap::Args;
 use cogwheel_api::denoiser::v1::denoiser_service_server::{DenoiserService, DenoiserServiceServer};
 use cogwheel_api::denoiser::v1::{
     DenoiseRequest, DenoiseResponse, DenoiseSummary, PutAdapterRequest, PutAdapterResponse,
-    StepCompleted, denoise_response::Event,
+    StepCompleted, VariantMerging, denoise_response::Event,
 };
 use cogwheel_api::tensor_parts;
-use cogwheel_engine::{Runtime, Worker};
+use cogwheel_engine::{Runtime, SessionOptions, Worker};
+use cogwheel_lora::{MergeError, Recipe};
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_service::{
     Failure, Fatal, Gate, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs, end,
     run_on,
 };
 use cogwheel_tensor::DType;
+use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::adapters::Adapters;
 use crate::sampling::{self, Sampled, SamplingError, SamplingRequest, sample};
 use crate::transformer::{ForwardError, Transformer};
+use crate::variants::{Lease, Merging, VariantError, Variants};
+use put_adapter::put_adapter;
+pub use settings::{AdapterSettings, Settings};
 use upload::Upload;
-
-/// Settings of the denoiser.
-#[derive(Args, Clone, Debug)]
-pub struct Settings {
-    #[command(flatten)]
-    /// What every stage has.
-    pub stage: StageArgs,
-}
 
 /// Serves the denoiser until `shutdown` begins, then drains.
 ///
@@ -43,14 +42,24 @@ pub async fn run(
     limits: Limits,
     shutdown: &Shutdown,
 ) -> Result<(), Fatal> {
-    let stage = settings.stage;
+    let Settings { stage, adapters: adapter_settings } = settings;
     let storage = stage.storage()?;
     let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?.stored_in(storage);
     checkpoint.served().map_err(Fatal::usage)?;
     let runtime = Runtime::load().map_err(Fatal::failed)?;
     let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
     let need = need.transformer;
-    let options = stage.session_options(need.weights, need.activations);
+    let options =
+        SessionOptions { variants: true, ..stage.session_options(need.weights, need.activations) };
+    let maker = Transformer::variant_maker(&checkpoint.transformer, &options);
+    let variants = Variants::new(
+        &checkpoint,
+        maker.map_err(Fatal::usage)?,
+        adapter_settings.variants(&stage, options.threads),
+    );
+    let variants = Arc::new(variants.map_err(Fatal::usage)?);
+    let adapters = Adapters::new(&checkpoint.transformer, adapter_settings.adapter_bytes.bytes);
+    let adapters = Arc::new(adapters.map_err(Fatal::failed)?);
     let load = {
         let checkpoint = checkpoint.clone();
         move || -> Result<Transformer, Box<dyn std::error::Error>> {
@@ -64,6 +73,8 @@ pub async fn run(
     let service = Denoiser {
         worker: Arc::clone(&worker),
         checkpoint: Arc::new(checkpoint),
+        adapters,
+        variants,
         gate: stage.gate("the denoiser", shutdown),
         stage,
     };
@@ -78,6 +89,8 @@ pub async fn run(
 struct Denoiser {
     worker: Arc<Worker<Transformer>>,
     checkpoint: Arc<Checkpoint>,
+    adapters: Arc<Adapters>,
+    variants: Arc<Variants>,
     stage: StageArgs,
     gate: Gate,
 }
@@ -92,32 +105,68 @@ impl DenoiserService for Denoiser {
     ) -> Result<Response<Self::DenoiseStream>, Status> {
         let call = self.gate.admit(request.metadata())?;
         let mut messages = request.into_inner();
-        let receiving = Upload::receive(&self.checkpoint, &self.stage, &mut messages);
-        let upload = call.receive(receiving).await?;
+        let receiving =
+            Upload::receive(&self.checkpoint, &self.stage, &self.adapters, &mut messages);
+        let mut upload = call.receive(receiving).await?;
+        let recipe = upload.recipe.take();
         let request = upload.into_request(&self.checkpoint);
-        let worker = Arc::clone(&self.worker);
+        let (worker, variants) = (Arc::clone(&self.worker), Arc::clone(&self.variants));
         Ok(call.respond(|responder| async move {
             // The request's half of the stream lives as long as the work, so that a caller that
             // resets it is noticed.
             let _messages = messages;
-            denoise(&worker, request, &responder).await
+            match recipe {
+                None => denoise(&worker, request, None, &responder).await,
+                Some(recipe) => {
+                    let lease = lease(&variants, recipe, &responder).await?;
+                    denoise(&worker, request, Some(lease), &responder).await
+                }
+            }
         }))
     }
 
     async fn put_adapter(
         &self,
-        _: Request<Streaming<PutAdapterRequest>>,
+        request: Request<Streaming<PutAdapterRequest>>,
     ) -> Result<Response<PutAdapterResponse>, Status> {
-        Err(Status::unimplemented("this build takes no adapters"))
+        let call = self.gate.admit(request.metadata())?;
+        let mut messages = request.into_inner();
+        let known = call.receive(put_adapter(&self.adapters, &mut messages)).await?;
+        Ok(Response::new(PutAdapterResponse { known }))
+    }
+}
+
+/// Gets a variant and tells how far its merge is.
+async fn lease(
+    variants: &Arc<Variants>,
+    recipe: Recipe,
+    responder: &Responder<DenoiseResponse>,
+) -> Result<Lease, Failure> {
+    let (progress, mut merging) = watch::channel(Merging::default());
+    let mut leasing = std::pin::pin!(variants.lease(recipe, progress));
+    loop {
+        tokio::select! {
+            biased;
+            lease = &mut leasing => return Ok(lease?),
+            Ok(()) = merging.changed() => {
+                let Merging { tensors, num_tensors } = *merging.borrow_and_update();
+                let [tensors, num_tensors] =
+                    [tensors, num_tensors].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+                let merging = VariantMerging { tensors, num_tensors };
+                responder.send(response(Event::VariantMerging(merging))).await?;
+            }
+        }
     }
 }
 
 /// Runs the loop on the model's thread and tells each step.
 async fn denoise(
     worker: &Worker<Transformer>,
-    request: SamplingRequest,
+    mut request: SamplingRequest,
+    lease: Option<Lease>,
     responder: &Responder<DenoiseResponse>,
 ) -> Result<(), Failure> {
+    request.variant = lease.as_ref().map(|lease| lease.variant.clone());
     let queued = |position| response(Event::QueuePosition(position));
     let sampled =
         run_on(worker, "the denoiser", responder, queued, move |model, context, events| {
@@ -135,7 +184,7 @@ async fn denoise(
     let summary = DenoiseSummary {
         runtime_nanos: u64::try_from(inside.as_nanos()).unwrap_or(u64::MAX),
         total_nanos: u64::try_from(total.as_nanos()).unwrap_or(u64::MAX),
-        variant: String::new(),
+        variant: lease.map(|lease| lease.id.to_string()).unwrap_or_default(),
     };
     responder.send(response(Event::Summary(summary))).await
 }
@@ -152,6 +201,21 @@ fn message(step: sampling::StepCompleted) -> StepCompleted {
         num_steps: count(step.num_inference_steps),
         timestep: step.timestep,
         seconds: step.elapsed.as_secs_f64(),
+    }
+}
+
+impl From<VariantError> for Failure {
+    fn from(error: VariantError) -> Self {
+        match &error {
+            VariantError::Merge(MergeError::Cancelled) => Self::Cancelled,
+            VariantError::Merge(MergeError::NotFinite { .. }) => {
+                Self::invalid("adapters.scale", error)
+            }
+            VariantError::Checkpoint(_) | VariantError::Merge(_) => Self::Unfit(error.to_string()),
+            VariantError::Engine(_) | VariantError::Cache { .. } | VariantError::Thread(_) => {
+                Self::Internal(error.to_string())
+            }
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use cogwheel_diffusion::{
     positions::{PositionError, timestep_projection},
 };
 use cogwheel_engine::{
-    CancellationToken, EngineError, Input, Runtime, Session, SessionOptions, WeightSource,
+    CancellationToken, EngineError, Input, Runtime, Session, SessionOptions, Variant, VariantMaker,
+    WeightSource,
 };
 use cogwheel_models::{
     config::TransformerConfig,
@@ -62,6 +63,15 @@ pub struct Conditions {
     chunks: Chunks,
     /// Of the latents: frames, channels, height, width.
     shape: [usize; 4],
+    variant: Option<Variant>,
+}
+
+impl Conditions {
+    /// The same for a variant of the model.
+    #[must_use]
+    pub fn of_variant(self, variant: Option<Variant>) -> Self {
+        Self { variant, ..self }
+    }
 }
 
 impl Transformer {
@@ -80,6 +90,17 @@ impl Transformer {
         let model = transformer(config, DType::F32)?;
         let session = Session::new(runtime, &model, weights, options)?;
         Ok(Self { session, config: config.clone() })
+    }
+
+    /// Makes variants of the transformer that [`Self::load`] makes of the same config and options.
+    ///
+    /// # Errors
+    /// A config that no graph can be made of.
+    pub fn variant_maker(
+        config: &TransformerConfig,
+        options: &SessionOptions,
+    ) -> Result<VariantMaker, ForwardError> {
+        Ok(VariantMaker::of(&transformer(config, DType::F32)?, options))
     }
 
     /// The config that it was built from.
@@ -114,7 +135,7 @@ impl Transformer {
         let grid = TokenGrid { frames: frames / p_t, height: height / p, width: width / p };
         let positions = Positions::new(config, grid)?;
         let chunks = Chunks::new(text.shape()[0], length, grid.token_count())?;
-        Ok(Conditions { text, positions, chunks, shape })
+        Ok(Conditions { text, positions, chunks, shape, variant: None })
     }
 
     /// What the model predicts for one sample at `timestep` (0 to 999) under each of the prompts:
@@ -155,7 +176,8 @@ impl Transformer {
         ];
         inputs.extend(conditions.positions.inputs());
         inputs.extend(conditions.chunks.inputs().map(|(name, tensor)| (name, tensor.into())));
-        let outputs = self.session.run(&inputs, cancellation)?;
+        let variant = conditions.variant.as_ref();
+        let outputs = self.session.run_variant(variant, &inputs, cancellation)?;
         let output = outputs.into_iter().next().ok_or_else(|| ForwardError::Shape {
             what: "outputs",
             expected: "one prediction".to_owned(),

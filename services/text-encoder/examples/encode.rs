@@ -4,7 +4,7 @@
 //! within ONNX Runtime, `save FILE` with `saved` when the last embeddings are there as raw fp32; ends with its input.
 //! `tools/bench/text_encoder.py` drives it.
 //!
-//!     encode FOLDER INPUTS.safetensors THREADS [unpacked]
+//!     encode FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit]
 
 use std::{io::BufRead as _, path::Path, time::Instant};
 
@@ -20,12 +20,14 @@ use cogwheel_weights::Weights;
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, inputs, threads, rest @ ..] = arguments.as_slice() else {
-        anyhow::bail!("usage: encode FOLDER INPUTS.safetensors THREADS [unpacked]");
+        anyhow::bail!("usage: encode FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit]");
     };
     let options = SessionOptions {
         threads: Some(threads.parse().context("THREADS")?),
         provider: Provider::Cpu,
-        prepack: rest.is_empty(),
+        prepack: !rest.iter().any(|option| option == "unpacked"),
+        matrix_unit: !rest.iter().any(|option| option == "no-unit"),
+        variants: false,
     };
     let folder = Path::new(folder);
     let config = TextEncoderConfig::read(&folder.join("config.json"))?;

@@ -115,7 +115,8 @@ impl TextEncoder {
         let weights = checkpoint.weights_text_encoder()?;
         let model = text_encoder::text_encoder(config, &weights, tokens)?;
         // Rearranged weights would be a second copy of them, 19 GB for the published models, to save a tenth of the
-        // time of a forward that a prompt takes once.
+        // time of a forward that a prompt takes once. Those packed for the matrix unit are the only copy of what is
+        // stored in half precision, which otherwise is converted to fp32.
         let session = SessionOptions { prepack: false, ..options.session.clone() };
         Ok(Self {
             tokenizer,

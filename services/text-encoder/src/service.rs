@@ -55,9 +55,12 @@ pub async fn run(
     let runtime = Runtime::load().map_err(Fatal::failed)?;
     let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
     let need = need.text_encoder;
+    let mut session = stage.session_options(need.weights, need.activations);
+    // Packing the weights takes longer than what one forward saves by it.
+    session.matrix_unit &= !stage.release_after_use;
     // One process has one model, so its folder is name enough in the cache.
     let options = TextEncoderOptions {
-        session: stage.session_options(need.weights, need.activations),
+        session,
         cache: EmbeddingCache::new(settings.cache_bytes),
         model_id: checkpoint.dir.display().to_string(),
     };

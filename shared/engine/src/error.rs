@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use cogwheel_product::ProductError;
 use cogwheel_tensor::{DType, TensorError};
 
 /// Why a session could not be made or run.
@@ -58,6 +59,23 @@ pub enum EngineError {
         /// Shape supplied.
         found: Vec<usize>,
     },
+    /// A weight that the matrix unit cannot be given.
+    #[error("weight '{name}': {source}")]
+    Product {
+        /// Name of the tensor.
+        name: String,
+        /// What is wrong with it.
+        source: ProductError,
+    },
+    /// A variant is to change what the graph does not have.
+    #[error("weight '{name}': expected one that the graph has")]
+    NoWeight {
+        /// Name of the tensor.
+        name: String,
+    },
+    /// A variant of a session that has none.
+    #[error("expected a session that was made to have variants")]
+    NoVariants,
     /// An output has an element type that no tensor of ours has.
     #[error("output '{name}' holds {found}, which no tensor here can")]
     OutputType {

@@ -15,7 +15,7 @@ mod worker;
 pub use error::EngineError;
 pub use options::{Provider, SessionOptions};
 pub use runtime::Runtime;
-pub use session::{Input, Output, Session};
+pub use session::{Input, Output, Session, Variant, VariantInMaking, VariantMaker};
 pub use tokio_util::sync::CancellationToken;
 pub use weight_source::WeightSource;
 pub use worker::{

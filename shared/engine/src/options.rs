@@ -23,10 +23,25 @@ pub struct SessionOptions {
     /// take no memory of their own, and sessions can share them. Weights of `Conv` and operands of
     /// constant expressions must then be constants of the graph.
     pub prepack: bool,
+    /// Whether linear layers are computed by the processor's matrix unit, where it has one that multiplies bf16 (AMX) and
+    /// the provider is the CPU: in fp32 all the same, see `cogwheel_product`.
+    ///
+    /// Their weights are then packed into memory of the session's, 2 bytes a parameter for what the source stores in
+    /// bf16, 4 for fp16 and 6 for fp32, whatever `prepack` says.
+    pub matrix_unit: bool,
+    /// Whether the session is to have variants, see [`crate::Variant`]. It then keeps what it was made of, and weights that
+    /// the matrix unit does not take are not rearranged, so that variants can share them.
+    pub variants: bool,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { threads: None, provider: Provider::default(), prepack: true }
+        Self {
+            threads: None,
+            provider: Provider::default(),
+            prepack: true,
+            matrix_unit: true,
+            variants: false,
+        }
     }
 }

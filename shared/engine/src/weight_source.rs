@@ -1,5 +1,5 @@
 use cogwheel_graph::WeightSlot;
-use cogwheel_tensor::Tensor;
+use cogwheel_tensor::{DType, Tensor};
 use cogwheel_weights::Weights;
 
 use crate::EngineError;
@@ -12,6 +12,17 @@ pub trait WeightSource {
     /// Whatever keeps it from being read; the session adds its name.
     fn weight(&self, slot: &WeightSlot)
     -> Result<Tensor, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// The weight for `slot` in the floating-point dtype in which it is kept, for whoever converts it anyhow.
+    ///
+    /// # Errors
+    /// As [`Self::weight`].
+    fn stored(
+        &self,
+        slot: &WeightSlot,
+    ) -> Result<Tensor, Box<dyn std::error::Error + Send + Sync>> {
+        self.weight(slot)
+    }
 }
 
 /// A checkpoint: bytes as they lie in the memory map where the dtype is the slot's, else converted.
@@ -22,6 +33,13 @@ impl WeightSource for Weights {
     ) -> Result<Tensor, Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.tensor_as(&slot.name, slot.dtype)?)
     }
+
+    fn stored(
+        &self,
+        slot: &WeightSlot,
+    ) -> Result<Tensor, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.tensor_stored(&slot.name)?)
+    }
 }
 
 /// Reads a weight and holds it against what the graph expects.
@@ -29,7 +47,26 @@ pub(crate) fn supply(source: &dyn WeightSource, slot: &WeightSlot) -> Result<Ten
     let tensor = source
         .weight(slot)
         .map_err(|source| EngineError::Weight { name: slot.name.clone(), source })?;
-    if tensor.dtype() != slot.dtype || !same_matrix(&slot.shape, tensor.shape()) {
+    fit(tensor, slot, |dtype| dtype == slot.dtype)
+}
+
+/// Reads a weight as it is kept, in any floating-point dtype, and holds its shape against what the graph expects.
+pub(crate) fn supply_stored(
+    source: &dyn WeightSource,
+    slot: &WeightSlot,
+) -> Result<Tensor, EngineError> {
+    let tensor = source
+        .stored(slot)
+        .map_err(|source| EngineError::Weight { name: slot.name.clone(), source })?;
+    fit(tensor, slot, |dtype| matches!(dtype, DType::F32 | DType::F16 | DType::BF16))
+}
+
+pub(crate) fn fit(
+    tensor: Tensor,
+    slot: &WeightSlot,
+    is_dtype: impl Fn(DType) -> bool,
+) -> Result<Tensor, EngineError> {
+    if !is_dtype(tensor.dtype()) || !same_matrix(&slot.shape, tensor.shape()) {
         return Err(EngineError::WeightForm {
             name: slot.name.clone(),
             expected_dtype: slot.dtype,

@@ -20,10 +20,22 @@ const ROWS: usize = 4_096;
 
 #[test]
 fn a_token_fired_in_the_run_ends_it_and_the_session_lives_on() {
+    for matrix_unit in [false, true] {
+        let threads = Some(1);
+        check(&SessionOptions {
+            provider: Provider::Cpu,
+            threads,
+            prepack: false,
+            matrix_unit,
+            variants: false,
+        });
+    }
+}
+
+fn check(options: &SessionOptions) {
     let runtime = Runtime::load().unwrap();
     let (model, table) = graphs::repeated(WIDTH, LAYERS);
-    let options = SessionOptions { provider: Provider::Cpu, threads: Some(1), prepack: false };
-    let mut session = Session::new(&runtime, &model, &table, &options).unwrap();
+    let mut session = Session::new(&runtime, &model, &table, options).unwrap();
     let x = ramp(&[ROWS, WIDTH], 0.1);
     let token = CancellationToken::new();
     let start = Barrier::new(2);

@@ -27,7 +27,8 @@ fn supplied_weights_compute_to_the_bit_what_contained_ones_do() {
     let (model, table) = graphs::feed_forward(32, 4);
     let x = ramp(&[7, 32], 0.7);
     for prepack in [false, true] {
-        let options = SessionOptions { prepack, ..options() };
+        // A weight that is contained is not handed to the matrix unit.
+        let options = SessionOptions { prepack, matrix_unit: false, ..options() };
         let mut supplied = Session::new(&runtime, &model, &table, &options).unwrap();
         let contained = inline(&model, &table);
         let mut contained =
@@ -169,15 +170,18 @@ fn a_prepacked_session_lets_go_of_the_weights_it_was_given() {
     let runtime = Runtime::load().unwrap();
     let (model, table) = graphs::feed_forward(32, 2);
     let x = ramp(&[3, 32], 0.7);
-    let expected = run(&mut Session::new(&runtime, &model, &table, &options()).unwrap(), &x);
-    let (lent, memory) = graphs::lent(&table);
-    let mut session = Session::new(&runtime, &model, &lent, &options()).unwrap();
-    drop(lent);
-    for mut bytes in memory {
-        let bytes = std::sync::Arc::get_mut(&mut bytes).expect("nobody holds the weights");
-        bytes.fill(f32::NAN);
+    for matrix_unit in [false, true] {
+        let options = SessionOptions { matrix_unit, ..options() };
+        let expected = run(&mut Session::new(&runtime, &model, &table, &options).unwrap(), &x);
+        let (lent, memory) = graphs::lent(&table);
+        let mut session = Session::new(&runtime, &model, &lent, &options).unwrap();
+        drop(lent);
+        for mut bytes in memory {
+            let bytes = std::sync::Arc::get_mut(&mut bytes).expect("nobody holds the weights");
+            bytes.fill(f32::NAN);
+        }
+        assert_eq!(run(&mut session, &x), expected);
     }
-    assert_eq!(run(&mut session, &x), expected);
 }
 
 #[test]
@@ -191,8 +195,8 @@ fn a_pass_over_slices_computes_what_the_whole_does() {
     g.output("y", &results[0], &[dims[0], dims[1], Dim::Fixed(4)]).unwrap();
     let model = g.finish();
     let table = Table([("weight".to_owned(), ramp(&[4, 8], 1.0))].into());
-    for prepack in [false, true] {
-        let options = SessionOptions { prepack, ..options() };
+    for (prepack, matrix_unit) in [(false, false), (true, false), (true, true)] {
+        let options = SessionOptions { prepack, matrix_unit, ..options() };
         let mut session = Session::new(&runtime, &model, &table, &options).unwrap();
         let sliced = run(&mut session, &ramp(&[3, 5, 8], 1.0));
         let whole = run(&mut session, &ramp(&[1, 15, 8], 1.0));

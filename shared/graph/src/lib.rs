@@ -5,12 +5,14 @@
 
 mod builder;
 mod error;
+mod linears;
 mod ops;
 pub mod proto;
 mod value;
 
 pub use builder::{GraphBuilder, OPSET};
 pub use error::GraphError;
+pub use linears::LinearOperator;
 pub use ops::attention::Attention;
 pub use ops::convolution::Convolution;
 pub use value::{Dim, Model, Value, WeightSlot};

@@ -1,7 +1,7 @@
 //! Operators as methods of [`crate::GraphBuilder`], one family a file.
 
 pub(crate) mod attention;
-mod attribute;
+pub(crate) mod attribute;
 pub(crate) mod convolution;
 mod elementwise;
 mod linear;

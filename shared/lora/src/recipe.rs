@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use cogwheel_weights::Digest;
+use cogwheel_tensor::DType;
+use cogwheel_weights::{Digest, Weights};
 
 use crate::{Adapter, Target};
 
@@ -69,6 +70,17 @@ impl Recipe {
             hasher.update(&(scale + 0.0).to_bits().to_le_bytes());
         }
         VariantId(Digest::from_bytes(*hasher.finalize().as_bytes()))
+    }
+
+    /// Bytes that the changed tensors take in a precision: what the variant adds to what the model takes. Tensors that the
+    /// base lacks count nothing; merging refuses them.
+    pub fn changed_bytes(&self, base: &Weights, dtype: DType) -> u64 {
+        let elements = |name: &String| {
+            let tensor = base.get(name)?;
+            Some((tensor.bytes.len() / tensor.dtype.size()) as u64)
+        };
+        let names = self.changed_tensors();
+        names.iter().filter_map(elements).sum::<u64>() * dtype.size() as u64
     }
 
     /// Layers that change, each with what changes it in order.

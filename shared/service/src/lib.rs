@@ -34,6 +34,6 @@ pub use respond::{Responder, Responses};
 pub use server::{Limits, Server, ServerArgs};
 pub use shutdown::Shutdown;
 pub use stage::{
-    ComputeArgs, Events, ExecutionProvider, Precision, Prepack, StageArgs, end, run_on,
+    ComputeArgs, Events, ExecutionProvider, MatrixUnit, Precision, Prepack, StageArgs, end, run_on,
 };
 pub use trace::TraceId;

@@ -63,6 +63,15 @@ pub struct ComputeArgs {
     /// Rearrange weights at load for faster products; loading then takes them twice. auto: where they fit twice
     #[arg(long, value_enum, env = "COGWHEEL_PREPACK", default_value = "auto", value_name = "WHEN")]
     pub prepack: Prepack,
+    /// Compute linear layers by the processor's matrix unit (AMX), as exact as fp32. auto: where it has one and weights are rearranged
+    #[arg(
+        long,
+        value_enum,
+        env = "COGWHEEL_MATRIX_UNIT",
+        default_value = "auto",
+        value_name = "WHEN"
+    )]
+    pub matrix_unit: MatrixUnit,
     /// Threads of one operator; default: one for each physical core
     #[arg(long, env = "COGWHEEL_THREADS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -75,6 +84,15 @@ pub enum Prepack {
     Auto,
     /// Always.
     On,
+    /// Never.
+    Off,
+}
+
+/// When linear layers are computed by the processor's matrix unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MatrixUnit {
+    /// Where it has one and weights are rearranged.
+    Auto,
     /// Never.
     Off,
 }
@@ -160,7 +178,7 @@ impl StageArgs {
     }
 
     /// Bytes of memory that the stage may take, where that is known.
-    fn memory(&self) -> Option<u64> {
+    pub fn memory(&self) -> Option<u64> {
         self.memory_limit.map(|limit| limit.bytes).or_else(machine_memory)
     }
 
@@ -195,7 +213,13 @@ impl StageArgs {
         if threads.is_some_and(|threads| threads > cores) {
             tracing::warn!(?threads, cores, "more threads than cores: one for each core is used");
         }
-        SessionOptions { provider, threads: threads.map(|threads| threads.min(cores)), prepack }
+        SessionOptions {
+            provider,
+            threads: threads.map(|threads| threads.min(cores)),
+            prepack,
+            matrix_unit: prepack && compute.matrix_unit == MatrixUnit::Auto,
+            variants: false,
+        }
     }
 
     /// Lets in the call that runs and those that may wait.

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use half::{bf16, f16};
 
 use crate::{DType, TensorError};
 
@@ -52,6 +53,20 @@ impl Tensor {
     /// [`TensorError::DType`] for any other dtype.
     pub fn as_f32(&self) -> Result<Cow<'_, [f32]>, TensorError> {
         self.values(DType::F32)
+    }
+
+    /// The values of a floating-point tensor in fp32, which holds those of halves exactly.
+    ///
+    /// # Errors
+    /// [`TensorError::DType`] for integers.
+    pub fn widened(&self) -> Result<Self, TensorError> {
+        let values = match self.dtype {
+            DType::F32 => return Ok(self.clone()),
+            DType::F16 => half_values(&self.bytes, f16::from_le_bytes, f16::to_f32),
+            DType::BF16 => half_values(&self.bytes, bf16::from_le_bytes, bf16::to_f32),
+            found => return Err(TensorError::DType { expected: DType::F32, found }),
+        };
+        Self::from_f32(self.shape.clone(), values)
     }
 
     /// The values of an i64 tensor, borrowed where the bytes are aligned, copied where they are not.
@@ -131,6 +146,10 @@ fn own<T: bytemuck::NoUninit + Send + 'static>(values: Vec<T>) -> Bytes {
     Bytes::from_owner(Owner(values))
 }
 
+fn half_values<H>(bytes: &[u8], half: fn([u8; 2]) -> H, wide: fn(H) -> f32) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|&bytes| wide(half(bytes))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +160,18 @@ mod tests {
         let tensor = Tensor::from_f32([2, 2], values.clone()).unwrap();
         assert_eq!(tensor.as_f32().unwrap(), values);
         assert_eq!(tensor.bytes().len(), 16);
+    }
+
+    #[test]
+    fn halves_are_widened_exactly_and_integers_not_at_all() {
+        let bytes = [f16::from_f32(1.5).to_le_bytes(), f16::from_f32(-6e-8).to_le_bytes()].concat();
+        let tensor = Tensor::new(DType::F16, [2], bytes).unwrap();
+        let expected = [1.5, f16::from_f32(-6e-8).to_f32()];
+        assert_eq!(tensor.widened().unwrap().as_f32().unwrap().as_ref(), expected);
+        let bytes = bf16::from_f32(3e38).to_le_bytes().to_vec();
+        let tensor = Tensor::new(DType::BF16, [1], bytes).unwrap();
+        assert_eq!(tensor.widened().unwrap().as_f32().unwrap()[0], bf16::from_f32(3e38).to_f32());
+        assert!(Tensor::from_i64([1], vec![1]).unwrap().widened().is_err());
     }
 
     #[test]

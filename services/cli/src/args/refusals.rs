@@ -1,6 +1,6 @@
 //! What parses but is refused: an option that cannot be honoured is never ignored.
 
-use cogwheel_service::{ComputeArgs, ExecutionProvider, Fatal, Precision, Prepack};
+use cogwheel_service::{ComputeArgs, ExecutionProvider, Fatal, MatrixUnit, Precision, Prepack};
 
 use super::{AdaptersArgs, GenerateArgs, ServeArgs, Tiling};
 
@@ -47,6 +47,7 @@ pub(super) fn with_endpoint(
         ),
         (compute.threads.is_some(), "threads", "--threads"),
         (compute.prepack != Prepack::Auto, "prepack", "--prepack"),
+        (compute.matrix_unit != MatrixUnit::Auto, "matrix_unit", "--matrix-unit"),
         (args.memory_limit.is_some(), "memory_limit", "--memory-limit"),
     ];
     let mut given = settings.iter().filter(|(set, id, _)| *set && is_given(id));

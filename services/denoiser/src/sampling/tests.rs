@@ -58,6 +58,7 @@ fn case(name: &str) -> (Transformer, SamplingRequest, Tensor) {
         seed: case.seed,
         initial_latents: tensor("initial_latents").ok(),
         storage: Storage::Fp32,
+        variant: None,
     };
     (load(&case.checkpoint), request, expected)
 }

@@ -1,16 +1,24 @@
+use std::sync::Arc;
+
 use cogwheel_api::TensorInbox;
 use cogwheel_api::denoiser::v1::{
-    DenoiseHeader, DenoiseRequest, Sampling, Scheduler, VideoSize, denoise_request::Part,
+    AdapterScale, DenoiseHeader, DenoiseRequest, Sampling, Scheduler, VideoSize,
+    denoise_request::Part,
 };
 use cogwheel_diffusion::geometry::LatentGeometry;
 use cogwheel_diffusion::guidance::Guidance;
 use cogwheel_diffusion::scheduler::SchedulerKind;
+use cogwheel_lora::Recipe;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_service::{Failure, Invalid, StageArgs, receive};
 use cogwheel_tensor::{DType, Tensor};
 use tonic::Streaming;
 
+use crate::adapters::Adapters;
 use crate::sampling::SamplingRequest;
+
+/// Adapters of one variant.
+const MAX_ADAPTERS: usize = 16;
 
 const PROMPT: &str = "prompt_embeds";
 const NEGATIVE_PROMPT: &str = "negative_prompt_embeds";
@@ -18,6 +26,8 @@ const INITIAL_LATENTS: &str = "initial_latents";
 
 /// What a caller sends up: a header, checked at once, and tensors of no more than it calls for.
 pub(super) struct Upload {
+    /// What makes the variant, if one is asked for.
+    pub(super) recipe: Option<Recipe>,
     sampling: Sampling,
     scheduler: SchedulerKind,
     latents: LatentGeometry,
@@ -34,6 +44,7 @@ impl Upload {
     pub(super) async fn receive(
         checkpoint: &Checkpoint,
         stage: &StageArgs,
+        adapters: &Adapters,
         messages: &mut Streaming<DenoiseRequest>,
     ) -> Result<Self, Failure> {
         let Some(Part::Header(header)) = receive(messages).await?.and_then(|first| first.part)
@@ -41,6 +52,7 @@ impl Upload {
             return Err(Failure::invalid("header", "expected the header first"));
         };
         let (sampling, scheduler, latents) = check(checkpoint, &header)?;
+        let recipe = recipe(adapters, &header.adapters)?;
         let size = header.size.unwrap_or_default();
         // Before a tensor is taken: the size bounds what may follow.
         stage.check_memory("size", memory(checkpoint, &sampling, size))?;
@@ -74,7 +86,7 @@ impl Upload {
             invalid.add(NEGATIVE_PROMPT, "expected a tensor, since guidance is on, found none");
         }
         invalid.or(())?;
-        Ok(Self { sampling, scheduler, latents, prompt, negative_prompt, initial_latents })
+        Ok(Self { recipe, sampling, scheduler, latents, prompt, negative_prompt, initial_latents })
     }
 
     /// The loop to run.
@@ -91,6 +103,7 @@ impl Upload {
             seed,
             initial_latents: self.initial_latents,
             storage: checkpoint.storage(),
+            variant: None,
         }
     }
 }
@@ -132,6 +145,28 @@ fn check(
         (Some(scheduler), Ok(latents)) => invalid.or((sampling, scheduler, latents)),
         _ => Err(Failure::Invalid(invalid)),
     }
+}
+
+/// The variant that these make; none where they leave the model as it is.
+fn recipe(adapters: &Adapters, asked: &[AdapterScale]) -> Result<Option<Recipe>, Failure> {
+    if asked.len() > MAX_ADAPTERS {
+        let message = format!("expected at most {MAX_ADAPTERS}, found {}", asked.len());
+        return Err(Failure::invalid("adapters", message));
+    }
+    let mut found = Vec::with_capacity(asked.len());
+    for AdapterScale { digest, scale, alpha } in asked {
+        let Some(adapter) = adapters.get(digest) else {
+            return Err(Failure::NotFound { kind: "adapter", name: digest.clone() });
+        };
+        let stated = alpha.map(|alpha| (*adapter).clone().with_alpha(Some(alpha)).map(Arc::new));
+        let adapter = stated
+            .transpose()
+            .map_err(|error| Failure::invalid("adapters.alpha", error))?
+            .unwrap_or(adapter);
+        found.push((adapter, *scale));
+    }
+    let recipe = Recipe::new(found).map_err(|error| Failure::invalid("adapters.scale", error))?;
+    Ok((!recipe.is_base()).then_some(recipe))
 }
 
 /// Bytes that a step needs at its peak, the model included.

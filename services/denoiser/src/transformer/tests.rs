@@ -83,8 +83,17 @@ fn tokens_of_many_chunks_are_predicted_as_diffusers_does() {
 
 #[test]
 fn weights_read_where_they_lie_give_the_same_forward() {
-    check("sincos", "configured", SessionOptions { prepack: false, ..options() });
-    check("rope", "configured", SessionOptions { prepack: false, ..options() });
+    for checkpoint in ["sincos", "rope"] {
+        let options = SessionOptions { prepack: false, matrix_unit: false, ..options() };
+        check(checkpoint, "configured", options);
+    }
+}
+
+#[test]
+fn without_the_matrix_unit_the_forward_is_the_same() {
+    for checkpoint in ["sincos", "rope"] {
+        check(checkpoint, "large", SessionOptions { matrix_unit: false, ..options() });
+    }
 }
 
 #[test]

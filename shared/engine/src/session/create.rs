@@ -1,4 +1,4 @@
-use std::borrow::Borrow;
+use std::{borrow::Cow, sync::Arc};
 
 use cogwheel_graph::Model;
 use cogwheel_tensor::Tensor;
@@ -11,7 +11,10 @@ use ort::{
     },
 };
 
-use super::value;
+use super::{
+    linear::{self, Products},
+    value,
+};
 use crate::{
     EngineError, Provider, Runtime, SessionOptions, WeightSource, freed, weight_source::supply,
 };
@@ -23,17 +26,24 @@ const PLACEHOLDER_FOLDER_KEY: &str = "session.model_external_initializers_file_f
 ///
 /// Two ways, chosen by measurement over 943 MB of matrices. Prepacked, the session has its own
 /// rearranged copy (932 MB) and needs what it was given no more once it is made. Otherwise it
-/// reads the weights where they lie: a memory map costs nothing until a run touches it.
+/// reads the weights where they lie: a memory map costs nothing until a run touches it. The weights of linear layers that
+/// the matrix unit computes are none of them; the operators hold those.
 pub(super) fn session(
     runtime: &Runtime,
-    model: impl Borrow<Model>,
+    model: Cow<'_, Model>,
+    products: Option<&Arc<Products>>,
     source: &dyn WeightSource,
     options: &SessionOptions,
 ) -> Result<(Session, Vec<Tensor>), EngineError> {
     let mut builder = builder(runtime, options)?;
-    let slots = model.borrow().weights();
-    let mut weights = Vec::with_capacity(slots.len());
-    for slot in slots {
+    if let Some(products) = products {
+        let domain = linear::domain(Arc::clone(products))
+            .map_err(EngineError::of("defining an operator"))?;
+        builder =
+            builder.with_operators(domain).map_err(EngineError::of("setting up a session"))?;
+    }
+    let mut weights = Vec::with_capacity(model.weights().len());
+    for slot in model.weights() {
         let tensor = value::aligned(supply(source, slot)?);
         // SAFETY: `tensor` lives in `weights` until the session is made, and if the session goes
         // on reading it, the caller keeps it for as long as the session.
@@ -46,7 +56,7 @@ pub(super) fn session(
         builder = supplied.map_err(EngineError::of("supplying a weight"))?;
         weights.push(tensor);
     }
-    let file = model.borrow().encode();
+    let file = model.encode();
     drop(model);
     let session = builder.commit_from_memory(&file).map_err(EngineError::of("making a session"));
     drop(file);

@@ -7,13 +7,13 @@ use super::{Alpha, AlphaSource};
 pub struct Target {
     /// The layer's name in a checkpoint, without the `.weight`.
     pub module: String,
-    /// [rank, input...]: a convolution's kernel has more dimensions than one.
+    /// `[rank, input...]`: a convolution's kernel has more dimensions than one.
     pub a: Tensor,
-    /// [output, rank].
+    /// `[output, rank]`.
     pub b: Tensor,
-    /// [output], added to the layer's bias with the same scale.
+    /// `[output]`, added to the layer's bias with the same scale.
     pub bias: Option<Tensor>,
-    /// [output]: DoRA's norms of the rows of the changed weight.
+    /// `[output]`: DoRA's norms of the rows of the changed weight.
     pub magnitude: Option<Tensor>,
     /// Whether the scale has the rank's root for the rank (rsLoRA).
     pub use_rslora: bool,

@@ -16,6 +16,9 @@ const SAMPLE: usize = 9;
 /// change them by many times as much.
 const TOO_LARGE: f32 = 1.0;
 
+/// Ranks beyond which an adapter is not judged: what is looked at grows with the rank's square, and a file can have any.
+const LARGEST_RANK: usize = 512;
+
 /// The median over a sample of layers of ||ratio B A|| / ||W|| (Frobenius).
 pub(super) fn relative_change(targets: &[Target], model: &Model<'_>) -> Option<f32> {
     let weights = model.weights?;
@@ -53,7 +56,11 @@ pub(super) fn warning(adapter: &Adapter, relative_change: Option<f32>) -> Option
 
 /// ||B A||, of which the square is the trace of (B^T B) (A A^T): two small products instead of one large.
 fn norm_of_product(target: &Target) -> Option<f64> {
-    let (a, b, rank) = (matrix(&target.a)?, matrix(&target.b)?, target.rank());
+    let rank = target.rank();
+    if rank > LARGEST_RANK {
+        return None;
+    }
+    let (a, b) = (matrix(&target.a)?, matrix(&target.b)?);
     let (a, b) = (Matrix::new(&a, a.len() / rank), Matrix::new(&b, rank));
     let (mut left, mut right) = (vec![0.0; rank * rank], vec![0.0; rank * rank]);
     multiply(&mut left, Existing::Replace, 1.0, b.t(), b);

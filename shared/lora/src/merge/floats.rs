@@ -103,3 +103,49 @@ pub(super) fn own<T: bytemuck::NoUninit + Send + 'static>(values: Vec<T>) -> Byt
     }
     Bytes::from_owner(Owner(values))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Bits, since NaN equals nothing.
+    fn bits(values: &[f32]) -> Vec<u32> {
+        values.iter().map(|value| value.to_bits()).collect()
+    }
+
+    #[test]
+    fn every_bfloat_and_half_is_widened_exactly_wherever_it_lies() {
+        let all: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        let shifted = [&[0], &all[..]].concat();
+        for (dtype, widened) in [
+            (DType::BF16, (|bits| bf16::from_bits(bits).to_f32()) as fn(u16) -> f32),
+            (DType::F16, |bits| f16::from_bits(bits).to_f32()),
+        ] {
+            let aligned = floats(dtype, &all).unwrap();
+            assert_eq!(bits(&floats(dtype, &shifted[1..]).unwrap()), bits(&aligned));
+            for (found, pattern) in aligned.iter().zip(0..=u16::MAX) {
+                let expected = widened(pattern);
+                let same = found.to_bits() == expected.to_bits();
+                assert!(same || found.is_nan() && expected.is_nan(), "{dtype} {pattern:x}");
+            }
+        }
+        assert_eq!(floats(DType::I32, &[0; 4]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn rounding_is_to_nearest_with_ties_to_even(pattern in any::<u32>()) {
+            // Ties and their neighbours, which are rare among random patterns.
+            for low in [None, Some(0x7fff), Some(0x8000), Some(0x8001)] {
+                let value = f32::from_bits(low.map_or(pattern, |low| pattern & 0xffff_0000 | low));
+                let mut found = [bf16::ZERO];
+                bf16::round(&[value], &mut found);
+                let expected = bf16::from_f32(value);
+                prop_assert!(found[0] == expected || found[0].is_nan() && expected.is_nan());
+                prop_assert_eq!(bf16::all_finite(&found), expected.is_finite());
+            }
+        }
+    }
+}

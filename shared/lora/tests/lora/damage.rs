@@ -48,6 +48,15 @@ fn a_small_file_for_a_huge_layer_is_refused_before_anything_is_computed() {
 }
 
 #[test]
+fn a_rank_far_beyond_the_layers_is_described_without_taking_its_square() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.safetensors");
+    crate::fixtures::write(&file, &crate::fixtures::pair("proj_out", 1 << 20, 48, 16), &[]);
+    let description = describe(&file).unwrap();
+    assert_eq!((description.ranks, description.relative_change), ([(1 << 20, 1)].into(), None));
+}
+
+#[test]
 fn metadata_beyond_any_config_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.safetensors");

@@ -6,12 +6,12 @@ use std::{
     },
 };
 
-use cogwheel_lora::{Adapter, MergeError, MergeOptions, Recipe, merge};
+use cogwheel_lora::{Adapter, MergeError, MergeOptions, Model, Recipe, merge};
 use cogwheel_tensor::DType;
 use cogwheel_weights::Weights;
 use proptest::prelude::*;
 
-use crate::fixtures::{adapter, base, merged, merged_by, pair, path, write};
+use crate::fixtures::{adapter, base, merged, merged_by, pair, path, root, transformer, write};
 
 /// Both sides add products of fp32 in an order of their own.
 const FP32: f64 = 1e-6;
@@ -149,6 +149,48 @@ fn changed_tensors_come_in_the_order_of_their_names_and_are_counted() {
     .unwrap();
     assert_eq!(names, recipe.changed_tensors());
     assert!(names.is_sorted() && names.len() == 18);
+}
+
+#[test]
+fn a_base_of_bfloats_in_shards_is_widened_before_it_is_changed() {
+    let (config, weights) = transformer(&root().join("tests/data/checkpoints/rope/transformer"));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.safetensors");
+    let tensors = pair("transformer_blocks.1.ff.net.2", 5, 256, 64);
+    write(&file, &tensors, &[]);
+    let adapter = Arc::new(Adapter::open(&file, None).unwrap());
+    adapter.describe(&Model::new(&config, Some(&weights))).unwrap();
+    let name = "transformer_blocks.1.ff.net.2.weight";
+    let merged = merged(&weights, &[(adapter, 0.7)], DType::F32).unwrap();
+    let values = |bytes: &[u8]| -> Vec<f32> {
+        bytes.as_chunks::<4>().0.iter().map(|&value| f32::from_le_bytes(value)).collect()
+    };
+    let (a, b) = (values(&tensors[0].3), values(&tensors[1].3));
+    let base = weights.tensor_as(name, DType::F32).unwrap();
+    let pairs =
+        merged[name].as_f32().unwrap().to_vec().into_iter().zip(base.as_f32().unwrap().to_vec());
+    for (at, (found, base)) in pairs.enumerate() {
+        let (row, column) = (at / 256, at % 256);
+        let product: f64 =
+            (0..5).map(|k| f64::from(b[row * 5 + k]) * f64::from(a[k * 256 + column])).sum();
+        let expected = f64::from(base) + 0.7 * product;
+        assert!((f64::from(found) - expected).abs() <= FP32, "{at}: {found} {expected}");
+    }
+}
+
+#[test]
+fn the_changed_bytes_are_known_before_merging() {
+    let (_, weights) = base();
+    let adapters = vec![(adapter("mixed.safetensors"), 1.0)];
+    let recipe = Recipe::new(adapters.clone()).unwrap();
+    for dtype in [DType::F32, DType::BF16] {
+        let bytes: usize = merged(&weights, &adapters, dtype)
+            .unwrap()
+            .values()
+            .map(|tensor| tensor.bytes().len())
+            .sum();
+        assert_eq!(recipe.changed_bytes(&weights, dtype), bytes as u64);
+    }
 }
 
 #[test]

@@ -10,6 +10,8 @@ use crate::config::TransformerConfig;
 const BEST_ROWS: usize = 384;
 const FEWEST_ROWS: usize = 192;
 const MOST_ROWS: usize = 512;
+/// Rows that kernels compute together: a last group that is not full takes the time of one that is.
+const ROW_GROUP: usize = 32;
 
 /// How the tokens of a batch are cut into chunks of equally many rows.
 ///
@@ -78,11 +80,13 @@ impl Chunks {
     }
 }
 
-/// The number of rows that leaves the fewest repeated ones, and is the nearest to the best.
+/// The number of rows with which the fewest are computed, and that is the nearest to the best.
 fn rows_of_chunk(text_rows: usize, video_rows: usize) -> usize {
     let most = text_rows.max(video_rows).clamp(1, MOST_ROWS);
-    let computed =
-        |rows: usize| text_rows.next_multiple_of(rows) + video_rows.next_multiple_of(rows);
+    let computed = |rows: usize| {
+        let chunks = text_rows.div_ceil(rows) + video_rows.div_ceil(rows);
+        chunks.saturating_mul(rows.next_multiple_of(ROW_GROUP))
+    };
     (FEWEST_ROWS.min(most)..=most)
         .min_by_key(|&rows| (computed(rows), rows.abs_diff(BEST_ROWS)))
         .unwrap_or(most)

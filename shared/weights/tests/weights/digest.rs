@@ -44,3 +44,12 @@ fn whatever_changes_in_a_tensor_changes_the_digest() {
     .into();
     assert_eq!(digests.len(), 7);
 }
+
+#[test]
+fn the_digest_of_bytes_is_plain_blake3() {
+    // The test vector of BLAKE3 for no input.
+    let expected = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+    let digest = Digest::of(b"");
+    assert_eq!(digest.to_string(), expected);
+    assert_eq!(Digest::from_bytes(*digest.as_bytes()), digest);
+}

@@ -101,3 +101,14 @@ fn every_shortening_of_a_file_is_noticed() {
         assert!(Weights::open_file(&path).is_err(), "{length} of {} bytes", whole.len());
     }
 }
+
+#[test]
+fn the_texts_of_a_files_header_and_its_bytes_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.safetensors");
+    write(&path, &[f32("a", &[1], &[1.0])]);
+    let weights = Weights::open_file(&path).unwrap();
+    assert_eq!(weights.metadata().get("format").map(String::as_str), Some("pt"));
+    let [bytes] = weights.files() else { panic!("one file") };
+    assert_eq!(*bytes, fs::read(&path).unwrap());
+}

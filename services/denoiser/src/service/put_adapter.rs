@@ -1,0 +1,63 @@
+use std::sync::Arc;
+
+use cogwheel_api::denoiser::v1::{PutAdapterRequest, put_adapter_request::Part};
+use cogwheel_service::{Failure, receive};
+use tonic::Streaming;
+
+use crate::adapters::{Adapters, PutError};
+
+/// Digits of a digest.
+const DIGITS: usize = 64;
+
+/// Receives an adapter's files, checks and keeps them. Whether it was here before; its bytes are not read then.
+///
+/// # Errors
+/// [`Failure::Invalid`] for what is not as announced, and what [`receive`] gives.
+pub(super) async fn put_adapter(
+    adapters: &Arc<Adapters>,
+    messages: &mut Streaming<PutAdapterRequest>,
+) -> Result<bool, Failure> {
+    let Some(Part::Header(header)) = receive(messages).await?.and_then(|first| first.part) else {
+        return Err(Failure::invalid("header", "expected the header first"));
+    };
+    let digest = header.digest;
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if digest.len() != DIGITS || !digest.bytes().all(is_digit) {
+        let message = format!("expected {DIGITS} lower-case hexadecimal digits");
+        return Err(Failure::invalid("header.digest", message));
+    }
+    if adapters.get(&digest).is_some() {
+        return Ok(true);
+    }
+    let mut incoming = adapters.receive(header.weights_byte_length, header.config_byte_length)?;
+    while let Some(message) = receive(messages).await? {
+        let Some(Part::Chunk(chunk)) = message.part else {
+            return Err(Failure::invalid("part", "expected bytes after the header"));
+        };
+        let fits = incoming.write(&chunk).map_err(PutError::from)?;
+        if !fits {
+            return Err(Failure::invalid("chunk", "expected no more bytes than were announced"));
+        }
+    }
+    let missing = incoming.missing();
+    if missing > 0 {
+        let message = format!("expected {missing} more bytes, found the end");
+        return Err(Failure::invalid("chunk", message));
+    }
+    let adapters = Arc::clone(adapters);
+    // Reads all of it.
+    let kept = tokio::task::spawn_blocking(move || adapters.keep(&digest, incoming)).await;
+    kept.map_err(|error| Failure::Internal(error.to_string()))??;
+    Ok(false)
+}
+
+impl From<PutError> for Failure {
+    fn from(error: PutError) -> Self {
+        match &error {
+            PutError::Digest { .. } => Self::invalid("header.digest", error),
+            PutError::Adapter(_) => Self::invalid("adapter", error),
+            PutError::TooLarge { .. } => Self::Exhausted(error.to_string()),
+            PutError::Disk(_) => Self::Internal(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The variants of the model that are in memory, and how they come there.
+
+mod base;
+mod cache;
+mod error;
+mod make;
+mod resident;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cogwheel_engine::{Variant, VariantMaker};
+use cogwheel_lora::{Recipe, VariantId};
+use cogwheel_models::checkpoint::Checkpoint;
+use cogwheel_tensor::Storage;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use base::Base;
+use cache::VariantCache;
+pub use error::VariantError;
+use resident::Resident;
+
+/// Requests that hold a variant at once: the one that runs, and the next, whose variant is merged meanwhile.
+const LEASES: usize = 2;
+
+/// How variants are kept.
+#[derive(Clone, Debug)]
+pub struct VariantSettings {
+    /// Bytes of variants that stay in memory when nobody uses them.
+    pub byte_budget: u64,
+    /// Where merged tensors are kept on disk, and how many bytes of them.
+    pub cache: Option<(PathBuf, u64)>,
+    /// Threads of a merge while nothing else runs; half of them when something does.
+    pub threads: usize,
+}
+
+/// Merges variants from the pristine base, one at a time and in the background, and keeps them within a budget: past it,
+/// the one that was not used the longest goes first.
+#[derive(Debug)]
+pub struct Variants {
+    base: Base,
+    maker: VariantMaker,
+    /// What merged weights are rounded to.
+    storage: Storage,
+    threads: usize,
+    cache: Option<VariantCache>,
+    resident: Mutex<Resident>,
+    leases: Arc<Semaphore>,
+    merging: Semaphore,
+}
+
+/// A variant in use. It stays in memory as long as this.
+#[derive(Debug)]
+pub struct Lease {
+    /// What to run with.
+    pub variant: Variant,
+    /// Which one.
+    pub id: VariantId,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// How far a merge is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Merging {
+    /// Tensors done.
+    pub tensors: usize,
+    /// Tensors that change; 0 while nothing is merged.
+    pub num_tensors: usize,
+}
+
+impl Variants {
+    /// None yet. `maker` is of the sessions that run the model.
+    ///
+    /// # Errors
+    /// [`VariantError::Cache`] when the folder of the cache cannot be made.
+    pub fn new(
+        checkpoint: &Checkpoint,
+        maker: VariantMaker,
+        settings: VariantSettings,
+    ) -> Result<Self, VariantError> {
+        let storage = checkpoint.storage();
+        let cache = settings.cache.map(|(folder, limit)| VariantCache::new(folder, limit, storage));
+        Ok(Self {
+            base: Base::of(checkpoint),
+            maker,
+            storage,
+            threads: settings.threads.max(1),
+            cache: cache.transpose()?,
+            resident: Mutex::new(Resident::new(settings.byte_budget)),
+            leases: Arc::new(Semaphore::new(LEASES)),
+            merging: Semaphore::new(1),
+        })
+    }
+
+    /// The variant of a recipe: at once where it is in memory, else when it is read from the cache or merged, of which
+    /// `progress` tells. Those who ask wait in their order, and for one merge of what several ask for.
+    ///
+    /// # Errors
+    /// [`VariantError`]: a base that cannot be read, or scales that make weights which are no numbers.
+    ///
+    /// # Cancel safety
+    /// Dropping it gives up the place; a merge ends within a tensor.
+    pub async fn lease(
+        self: &Arc<Self>,
+        recipe: Recipe,
+        progress: watch::Sender<Merging>,
+    ) -> Result<Lease, VariantError> {
+        let permit =
+            Arc::clone(&self.leases).acquire_owned().await.map_err(VariantError::closed)?;
+        let base = self.base.open().await?;
+        let id = recipe.id(base.digest());
+        if let Some(variant) = self.resident().get(&id) {
+            return Ok(Lease { variant, id, _permit: permit });
+        }
+        let _merging = self.merging.acquire().await.map_err(VariantError::closed)?;
+        // Whoever was before in the line may have wanted the same.
+        if let Some(variant) = self.resident().get(&id) {
+            return Ok(Lease { variant, id, _permit: permit });
+        }
+        let alone = self.leases.available_permits() + 1 == LEASES;
+        let making = make::Making {
+            base,
+            recipe,
+            id,
+            maker: self.maker.clone(),
+            threads: if alone { self.threads } else { self.threads.div_ceil(2) },
+            dtype: self.storage.dtype(),
+            cache: self.cache.clone(),
+            progress,
+        };
+        let cancelled = Cancelled::default();
+        let flag = Arc::clone(&cancelled.0);
+        let made = tokio::task::spawn_blocking(move || making.make(&flag)).await;
+        let variant = made.map_err(|error| VariantError::Thread(error.to_string()))??;
+        self.resident().insert(id, variant.clone());
+        Ok(Lease { variant, id, _permit: permit })
+    }
+
+    /// Bytes of the variants that are kept in memory.
+    pub fn resident_bytes(&self) -> u64 {
+        self.resident().bytes()
+    }
+
+    fn resident(&self) -> MutexGuard<'_, Resident> {
+        self.resident.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says, when it is dropped, that nobody waits any more.
+#[derive(Default)]
+struct Cancelled(Arc<AtomicBool>);
+
+impl Drop for Cancelled {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

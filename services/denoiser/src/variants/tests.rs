@@ -1,0 +1,317 @@
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::path::Path;
+
+use cogwheel_engine::{CancellationToken, Runtime, SessionOptions, WeightSource};
+use cogwheel_graph::WeightSlot;
+use cogwheel_lora::Adapter;
+use cogwheel_tensor::Tensor;
+use cogwheel_weights::Weights;
+
+use super::*;
+use crate::transformer::Transformer;
+
+/// Of two fp32 sums of the same numbers in another order.
+const RELATIVE_ERROR: f64 = 1e-6;
+
+fn data(path: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data")).join(path)
+}
+
+fn checkpoint() -> Checkpoint {
+    Checkpoint::open(&data("checkpoints/sincos")).unwrap()
+}
+
+fn options(matrix_unit: bool) -> SessionOptions {
+    let threads = Some(1);
+    SessionOptions {
+        threads,
+        prepack: false,
+        matrix_unit,
+        variants: true,
+        ..SessionOptions::default()
+    }
+}
+
+fn variants_with(settings: VariantSettings, storage: Storage, matrix_unit: bool) -> Arc<Variants> {
+    let checkpoint = checkpoint().stored_in(storage);
+    let maker = Transformer::variant_maker(&checkpoint.transformer, &options(matrix_unit)).unwrap();
+    Arc::new(Variants::new(&checkpoint, maker, settings).unwrap())
+}
+
+fn variants(byte_budget: u64, cache: Option<&Path>) -> Arc<Variants> {
+    let cache = cache.map(|folder| (folder.to_path_buf(), u64::MAX));
+    let settings = VariantSettings { byte_budget, cache, threads: 2 };
+    variants_with(settings, Storage::Fp32, true)
+}
+
+fn recipe(adapters: &[(&str, f32)]) -> Recipe {
+    let open = |(name, scale): &(&str, f32)| {
+        let path = data("adapters").join(format!("{name}.safetensors"));
+        (Arc::new(Adapter::open(&path, None).unwrap()), *scale)
+    };
+    Recipe::new(adapters.iter().map(open).collect()).unwrap()
+}
+
+/// A lease, and whether anything was merged for it.
+async fn lease(variants: &Arc<Variants>, adapters: &[(&str, f32)]) -> (Lease, bool) {
+    let (progress, watched) = watch::channel(Merging::default());
+    let lease = variants.lease(recipe(adapters), progress).await.unwrap();
+    let merging = *watched.borrow();
+    assert_eq!(merging.tensors, merging.num_tensors);
+    (lease, merging.num_tensors > 0)
+}
+
+fn predict(model: &mut Transformer, variant: Option<Variant>) -> Vec<f32> {
+    let config = model.config().clone();
+    let count = config.max_text_seq_length * config.text_embed_dim;
+    let text = (0..count).map(|i| (i % 13) as f32 / 13.0 - 0.4).collect();
+    let text = Tensor::from_f32([1, config.max_text_seq_length, config.text_embed_dim], text);
+    let shape = [3, config.in_channels, 6, 8];
+    let latents: Vec<f32> =
+        (0..shape.iter().product::<usize>()).map(|i| (i % 29) as f32 / 14.0 - 1.0).collect();
+    let conditions = model.conditions(shape, text.unwrap()).unwrap().of_variant(variant);
+    let output = model.forward(&conditions, &latents, 500, &CancellationToken::new()).unwrap();
+    output.as_f32().unwrap().into_owned()
+}
+
+fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let square = |x: f64| x * x;
+    let difference: f64 =
+        found.iter().zip(expected).map(|(&a, &b)| square(f64::from(a) - f64::from(b))).sum();
+    (difference / expected.iter().map(|&b| square(f64::from(b))).sum::<f64>()).sqrt()
+}
+
+/// The checkpoint with the tensors that PEFT merged for a case.
+struct MergedByPeft {
+    base: Weights,
+    merged: Weights,
+    case: &'static str,
+}
+
+impl WeightSource for MergedByPeft {
+    fn weight(
+        &self,
+        slot: &WeightSlot,
+    ) -> Result<Tensor, Box<dyn std::error::Error + Send + Sync>> {
+        let merged = format!("{}/{}", self.case, slot.name);
+        match self.merged.get(&merged) {
+            Some(_) => Ok(self.merged.tensor_as(&merged, slot.dtype)?),
+            None => Ok(self.base.tensor_as(&slot.name, slot.dtype)?),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variant_predicts_what_the_model_that_peft_merged_does() {
+    let checkpoint = checkpoint();
+    let runtime = Runtime::load().unwrap();
+    let cases: [(&str, &[(&str, f32)]); 4] = [
+        ("one", &[("attention", 0.7)]),
+        ("several", &[("mixed", 0.7), ("rslora", -0.4), ("ranks", 1.0)]),
+        ("doras", &[("dora", 0.7), ("ranks", -0.4), ("decomposed", 1.3)]),
+        ("doras_in_another_order", &[("decomposed", 1.3), ("ranks", -0.4), ("dora", 0.7)]),
+    ];
+    for matrix_unit in [true, false] {
+        let options = options(matrix_unit);
+        let config = &checkpoint.transformer;
+        let weights = checkpoint.weights_transformer().unwrap();
+        let mut model = Transformer::load(&runtime, config, &weights, &options).unwrap();
+        let base = predict(&mut model, None);
+        let settings = VariantSettings { byte_budget: u64::MAX, cache: None, threads: 1 };
+        let variants = variants_with(settings, Storage::Fp32, matrix_unit);
+        for (case, adapters) in cases {
+            let (lease, merged) = lease(&variants, adapters).await;
+            assert!(merged);
+            let found = predict(&mut model, Some(lease.variant.clone()));
+            let merged = MergedByPeft {
+                base: checkpoint.weights_transformer().unwrap(),
+                merged: Weights::open_file(&data("adapters/merged.safetensors")).unwrap(),
+                case,
+            };
+            let mut merged = Transformer::load(&runtime, config, &merged, &options).unwrap();
+            let error = relative_error(&found, &predict(&mut merged, None));
+            println!("{case}: {error:.1e}");
+            assert!(error <= RELATIVE_ERROR, "{case}: {error:.1e}");
+            assert!(relative_error(&found, &base) > 1e-3, "{case} changes nothing");
+            assert_eq!(predict(&mut model, None), base, "the base is as it was");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_variant_in_memory_is_not_merged_again_whatever_the_order_of_plain_adapters() {
+    let variants = variants(u64::MAX, None);
+    let (first, merged) = lease(&variants, &[("attention", 0.7), ("ranks", -0.4)]).await;
+    assert!(merged);
+    let (second, merged) = lease(&variants, &[("ranks", -0.4), ("attention", 0.7)]).await;
+    assert!(!merged);
+    assert_eq!(first.id, second.id);
+    drop((first, second));
+    let (other, merged) = lease(&variants, &[("ranks", -0.5), ("attention", 0.7)]).await;
+    assert!(merged);
+    assert_eq!(variants.resident_bytes(), 2 * other.variant.byte_length() as u64);
+}
+
+#[tokio::test]
+async fn past_the_budget_the_one_not_used_the_longest_goes() {
+    let size = {
+        let variants = variants(u64::MAX, None);
+        lease(&variants, &[("attention", 1.0)]).await.0.variant.byte_length() as u64
+    };
+    let variants = variants(2 * size, None);
+    for (scale, expected) in
+        [(1.0, true), (2.0, true), (1.0, false), (3.0, true), (1.0, false), (2.0, true)]
+    {
+        let (_, merged) = lease(&variants, &[("attention", scale)]).await;
+        assert_eq!(merged, expected, "{scale}");
+        assert!(variants.resident_bytes() <= 2 * size);
+    }
+}
+
+#[tokio::test]
+async fn without_a_budget_a_variant_goes_with_its_lease() {
+    let variants = variants(0, None);
+    let (lease, _) = lease(&variants, &[("attention", 1.0)]).await;
+    assert_eq!(variants.resident_bytes(), 0);
+    assert!(lease.variant.byte_length() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_several_want_at_once_is_merged_once() {
+    let variants = variants(u64::MAX, None);
+    let wanted = [("mixed", 0.5)];
+    let (first, second) = tokio::join!(lease(&variants, &wanted), lease(&variants, &wanted));
+    assert_eq!([first.1, second.1].iter().filter(|merged| **merged).count(), 1);
+    assert_eq!(first.0.id, second.0.id);
+}
+
+#[tokio::test]
+async fn no_more_than_two_hold_a_variant_and_a_dropped_wait_gives_its_place_up() {
+    let variants = variants(u64::MAX, None);
+    let (first, _) = lease(&variants, &[("attention", 1.0)]).await;
+    let (_second, _) = lease(&variants, &[("attention", 2.0)]).await;
+    let (progress, _) = watch::channel(Merging::default());
+    let mut third = Box::pin(variants.lease(recipe(&[("attention", 3.0)]), progress));
+    assert!(poll(third.as_mut()).is_none());
+    drop(third);
+    drop(first);
+    lease(&variants, &[("attention", 4.0)]).await;
+}
+
+fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.poll(&mut context) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
+    }
+}
+
+#[tokio::test]
+async fn merged_weights_are_rounded_once_to_the_precision() {
+    let settings = || VariantSettings { byte_budget: u64::MAX, cache: None, threads: 1 };
+    let full = variants_with(settings(), Storage::Fp32, true);
+    let short = variants_with(settings(), Storage::Bf16, true);
+    let (full, _) = lease(&full, &[("attention", 0.7)]).await;
+    let (short, _) = lease(&short, &[("attention", 0.7)]).await;
+    assert_eq!(full.id, short.id, "the precision is no part of the identity");
+    assert!(short.variant.byte_length() <= full.variant.byte_length());
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[tokio::test]
+async fn a_restart_reads_what_was_merged_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let wanted = [("mixed", 0.7)];
+    let (first, merged) = lease(&variants(u64::MAX, Some(folder.path())), &wanted).await;
+    assert!(merged);
+    assert_eq!(files(folder.path()).len(), 1);
+    let (second, merged) = lease(&variants(u64::MAX, Some(folder.path())), &wanted).await;
+    assert!(!merged);
+    assert_eq!(first.id, second.id);
+    let mut model = {
+        let (checkpoint, runtime) = (checkpoint(), Runtime::load().unwrap());
+        let weights = checkpoint.weights_transformer().unwrap();
+        Transformer::load(&runtime, &checkpoint.transformer, &weights, &options(true)).unwrap()
+    };
+    let [first, second] = [first, second].map(|lease| predict(&mut model, Some(lease.variant)));
+    assert_eq!(first, second);
+}
+
+#[tokio::test]
+async fn a_file_that_was_altered_or_cut_is_not_used_and_made_again() {
+    let wanted = [("attention", 0.7)];
+    type Damage = fn(&Path);
+    let damages: [Damage; 4] = [
+        |path| {
+            let mut bytes = std::fs::read(path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(path, bytes).unwrap();
+        },
+        |path| {
+            let bytes = std::fs::read(path).unwrap();
+            std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+        },
+        |path| std::fs::write(path, b"").unwrap(),
+        |path| {
+            let name = path.file_name().unwrap().to_string_lossy().replace("-F32-", "-F32-0");
+            std::fs::rename(path, path.with_file_name(name)).unwrap();
+        },
+    ];
+    for damage in damages {
+        let folder = tempfile::tempdir().unwrap();
+        lease(&variants(u64::MAX, Some(folder.path())), &wanted).await;
+        let [path] = &files(folder.path())[..] else { panic!("expected one file") };
+        let sound = std::fs::read(path).unwrap();
+        damage(path);
+        let (_, merged) = lease(&variants(u64::MAX, Some(folder.path())), &wanted).await;
+        assert!(merged, "what was damaged is served");
+        let [path] = &files(folder.path())[..] else { panic!("expected one file") };
+        assert_eq!(std::fs::read(path).unwrap(), sound);
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_writer_left_is_not_in_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".tmpabc.partial"), b"half").unwrap();
+    let wanted = [("attention", 0.7)];
+    lease(&variants(u64::MAX, Some(folder.path())), &wanted).await;
+    assert!(!lease(&variants(u64::MAX, Some(folder.path())), &wanted).await.1);
+}
+
+#[tokio::test]
+async fn the_cache_keeps_to_its_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Some((folder.path().to_path_buf(), 1));
+    let settings = VariantSettings { byte_budget: u64::MAX, cache, threads: 1 };
+    let variants = variants_with(settings, Storage::Fp32, true);
+    for scale in [1.0, 2.0, 3.0] {
+        lease(&variants, &[("attention", scale)]).await;
+        assert_eq!(files(folder.path()).len(), 1, "only the newest");
+    }
+}
+
+#[tokio::test]
+async fn a_cache_that_is_no_folder_is_told_at_the_start() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let cache = Some((file.path().to_path_buf(), 1));
+    let settings = VariantSettings { byte_budget: 0, cache, threads: 1 };
+    let checkpoint = checkpoint();
+    let maker = Transformer::variant_maker(&checkpoint.transformer, &options(true)).unwrap();
+    let error = Variants::new(&checkpoint, maker, settings).unwrap_err();
+    assert!(error.to_string().starts_with("--variant-cache "), "{error}");
+}
+
+#[tokio::test]
+async fn scales_that_make_no_numbers_are_refused() {
+    let settings = VariantSettings { byte_budget: 0, cache: None, threads: 1 };
+    let variants = variants_with(settings, Storage::Fp16, true);
+    let (progress, _) = watch::channel(Merging::default());
+    let error = variants.lease(recipe(&[("attention", 1e12)]), progress).await;
+    assert!(matches!(error, Err(VariantError::Merge(cogwheel_lora::MergeError::NotFinite { .. }))));
+}

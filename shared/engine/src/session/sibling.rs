@@ -1,0 +1,98 @@
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
+
+use cogwheel_graph::{Model, WeightSlot};
+use cogwheel_tensor::Tensor;
+
+use super::{Variant, create, linear::Products, variant};
+use crate::{EngineError, Runtime, SessionOptions, WeightSource};
+
+/// Sessions of variants that change what the matrix unit does not have: of the same graph, over the same weights but for
+/// what is changed.
+#[derive(Debug)]
+pub(super) struct Siblings {
+    runtime: Runtime,
+    /// Without what the matrix unit computes.
+    model: Model,
+    options: SessionOptions,
+    tensors: HashMap<String, Tensor>,
+    made: Vec<Sibling>,
+}
+
+#[derive(Debug)]
+struct Sibling {
+    /// Gone when nobody has the variant any more.
+    variant: Weak<variant::Weights>,
+    session: ort::session::Session,
+    products: Option<Arc<Products>>,
+    /// What the session's initializers point into; declared after it, so freed after it.
+    _weights: Vec<Tensor>,
+}
+
+impl Siblings {
+    /// For a session made of `model` over `weights`, in the model's order.
+    pub(super) fn new(
+        runtime: &Runtime,
+        model: Model,
+        weights: &[Tensor],
+        options: &SessionOptions,
+    ) -> Self {
+        let names = model.weights().iter().map(|slot| slot.name.clone());
+        let tensors = names.zip(weights.iter().cloned()).collect();
+        Self {
+            runtime: runtime.clone(),
+            model,
+            options: options.clone(),
+            tensors,
+            made: Vec::new(),
+        }
+    }
+
+    /// The variant's session, made if there is none yet.
+    pub(super) fn session(
+        &mut self,
+        variant: &Variant,
+        products: Option<&Products>,
+    ) -> Result<(&mut ort::session::Session, Option<Arc<Products>>), EngineError> {
+        self.made.retain(|sibling| sibling.variant.strong_count() > 0);
+        let wanted = Arc::downgrade(&variant.0);
+        let at = match self.made.iter().position(|sibling| sibling.variant.ptr_eq(&wanted)) {
+            Some(at) => at,
+            None => {
+                let products = products.map(|products| Arc::new(products.shared()));
+                let source = Changed { variant: &variant.0, tensors: &self.tensors };
+                let model = Cow::Borrowed(&self.model);
+                let (session, weights) = create::session(
+                    &self.runtime,
+                    model,
+                    products.as_ref(),
+                    &source,
+                    &self.options,
+                )?;
+                self.made.push(Sibling { variant: wanted, session, products, _weights: weights });
+                self.made.len() - 1
+            }
+        };
+        let Sibling { session, products, .. } = &mut self.made[at];
+        Ok((session, products.clone()))
+    }
+}
+
+/// A variant's tensors, and the session's where it has none.
+struct Changed<'a> {
+    variant: &'a variant::Weights,
+    tensors: &'a HashMap<String, Tensor>,
+}
+
+impl WeightSource for Changed<'_> {
+    fn weight(
+        &self,
+        slot: &WeightSlot,
+    ) -> Result<Tensor, Box<dyn std::error::Error + Send + Sync>> {
+        let tensor = self.variant.tensors.get(&slot.name).or_else(|| self.tensors.get(&slot.name));
+        Ok(tensor.ok_or("neither the variant nor its session has it")?.clone())
+    }
+}

@@ -1,0 +1,145 @@
+//! Variants of a session: some weights are others, all else is shared.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod graphs;
+
+use cogwheel_engine::{
+    CancellationToken, EngineError, Provider, Runtime, Session, SessionOptions, Variant,
+};
+use cogwheel_graph::Model;
+use cogwheel_tensor::{DType, Tensor};
+use graphs::{Table, ramp};
+
+const UP: &str = "layers.1.up.weight";
+const BIAS: &str = "layers.1.up.bias";
+
+fn options(matrix_unit: bool, prepack: bool) -> SessionOptions {
+    let (provider, threads) = (Provider::Cpu, Some(1));
+    SessionOptions { provider, threads, prepack, matrix_unit, variants: true }
+}
+
+/// By the matrix unit, where there is one, and by ONNX Runtime; the latter with weights that would be rearranged.
+fn ways() -> [SessionOptions; 3] {
+    [options(true, false), options(false, false), options(false, true)]
+}
+
+fn run(session: &mut Session, variant: Option<&Variant>, x: &Tensor) -> Tensor {
+    let token = CancellationToken::new();
+    let outputs = session.run_variant(variant, &[("x", x.into())], &token).unwrap();
+    outputs.into_iter().next().unwrap().into_tensor().unwrap()
+}
+
+/// Of a session of its own, in which `changed` are the weights.
+fn expected(
+    model: &Model,
+    table: &Table,
+    changed: &[(&str, Tensor)],
+    options: &SessionOptions,
+    x: &Tensor,
+) -> Tensor {
+    let mut table = Table(table.0.clone());
+    for (name, tensor) in changed {
+        table.0.insert((*name).to_owned(), tensor.clone());
+    }
+    let options = SessionOptions { variants: false, prepack: false, ..options.clone() };
+    run(&mut Session::new(&Runtime::load().unwrap(), model, &table, &options).unwrap(), None, x)
+}
+
+fn variant(session: &Session, changed: &[(&str, Tensor)]) -> Variant {
+    let mut making = session.variant_maker().unwrap().begin();
+    for (name, tensor) in changed {
+        making.add(name, tensor.clone()).unwrap();
+    }
+    making.finish()
+}
+
+#[test]
+fn a_variant_computes_to_the_bit_what_a_session_of_its_weights_does() {
+    let (model, table) = graphs::feed_forward(32, 4);
+    let x = ramp(&[7, 32], 0.7);
+    for options in ways() {
+        let runtime = Runtime::load().unwrap();
+        let mut session = Session::new(&runtime, &model, &table, &options).unwrap();
+        let base = run(&mut session, None, &x);
+        let changes = [
+            vec![(UP, ramp(&[128, 32], 0.3))],
+            vec![(BIAS, ramp(&[128], 0.9))],
+            vec![(UP, ramp(&[128, 32], -0.3)), (BIAS, ramp(&[128], 0.1))],
+        ];
+        let variants = changes.each_ref().map(|changed| variant(&session, changed));
+        // In turns, so that each follows each.
+        for (changed, variant) in changes.iter().zip(&variants).chain(changes.iter().zip(&variants))
+        {
+            let found = run(&mut session, Some(variant), &x);
+            assert_eq!(found, expected(&model, &table, changed, &options, &x), "{options:?}");
+            assert_ne!(found, base);
+            assert_eq!(run(&mut session, None, &x), base, "{options:?}");
+        }
+    }
+}
+
+#[test]
+fn halves_are_taken_as_the_numbers_they_are() {
+    let (model, table) = graphs::feed_forward(32, 2);
+    let x = ramp(&[3, 32], 0.7);
+    let values: Vec<f32> = (0..128 * 32).map(|i| (i % 17) as f32 / 16.0).collect();
+    let full = Tensor::from_f32([128, 32], values.clone()).unwrap();
+    let bytes: Vec<u8> =
+        values.iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()).collect();
+    let short = Tensor::new(DType::BF16, [128, 32], bytes).unwrap();
+    for options in ways() {
+        let mut session =
+            Session::new(&Runtime::load().unwrap(), &model, &table, &options).unwrap();
+        let [full, short] =
+            [&full, &short].map(|tensor| variant(&session, &[(UP, tensor.clone())]));
+        assert!(short.byte_length() <= full.byte_length());
+        assert_eq!(run(&mut session, Some(&full), &x), run(&mut session, Some(&short), &x));
+    }
+}
+
+#[test]
+fn a_variant_takes_what_it_changes() {
+    let (model, table) = graphs::feed_forward(32, 4);
+    for options in ways() {
+        let session = Session::new(&Runtime::load().unwrap(), &model, &table, &options).unwrap();
+        let nothing = variant(&session, &[]);
+        assert_eq!(nothing.byte_length(), 0);
+        let one = variant(&session, &[(UP, ramp(&[128, 32], 0.3))]);
+        assert!(
+            (4 * 128 * 32..=6 * 128 * 32).contains(&one.byte_length()),
+            "{}",
+            one.byte_length()
+        );
+    }
+}
+
+#[test]
+fn what_the_graph_does_not_have_is_refused() {
+    let (model, table) = graphs::feed_forward(8, 1);
+    for options in ways() {
+        let session = Session::new(&Runtime::load().unwrap(), &model, &table, &options).unwrap();
+        let mut making = session.variant_maker().unwrap().begin();
+        let error = making.add("layers.9.up.weight", ramp(&[32, 8], 1.0)).unwrap_err();
+        assert!(matches!(error, EngineError::NoWeight { .. }), "{error}");
+        let error = making.add("layers.0.up.weight", ramp(&[8, 32], 1.0)).unwrap_err();
+        assert!(matches!(error, EngineError::WeightForm { .. }), "{error}");
+        let integers = Tensor::from_i64([32, 8], vec![0; 256]).unwrap();
+        assert!(making.add("layers.0.up.weight", integers).is_err());
+    }
+}
+
+#[test]
+fn a_session_made_without_variants_has_none() {
+    let (model, table) = graphs::feed_forward(8, 2);
+    let runtime = Runtime::load().unwrap();
+    let with = Session::new(&runtime, &model, &table, &ways()[0]).unwrap();
+    let variant = variant(&with, &[]);
+    let options = SessionOptions { variants: false, ..ways()[0].clone() };
+    let mut without = Session::new(&runtime, &model, &table, &options).unwrap();
+    assert!(without.variant_maker().is_none());
+    let x = ramp(&[2, 8], 1.0);
+    let token = CancellationToken::new();
+    let error = without.run_variant(Some(&variant), &[("x", (&x).into())], &token).unwrap_err();
+    assert!(matches!(error, EngineError::NoVariants));
+}

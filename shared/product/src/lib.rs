@@ -1,0 +1,22 @@
+//! Linear layers in fp32 on matrix units that multiply bf16: Intel's AMX.
+//!
+//! An fp32 number is the exact sum of three bf16 numbers, eight bits of its mantissa each, and a product of two such sums
+//! is the sum of the products of their pieces. The unit multiplies pieces exactly and adds up in fp32; pairs of pieces
+//! whose product is below 2^-24 of the whole, where fp32 itself rounds, are left out. What comes out is as near to the
+//! true product as a plain fp32 sum, at a multiple of its speed. After Henry, Tang and Heinecke, *Leveraging the bfloat16
+//! Artificial Intelligence Datatype For Higher-Precision Computations* (ARITH 2019).
+//!
+//! Start at [`MatrixUnit::find`], which says whether this processor has such a unit, and [`PackedWeight::new`]; then
+//! [`Linear::apply`]. Pure numbers: no runtime, no threads of its own but to pack.
+
+mod error;
+mod layout;
+mod linear;
+mod packed;
+mod shared_slice;
+mod unit;
+
+pub use error::ProductError;
+pub use linear::{Linear, Scratch, Threads};
+pub use packed::PackedWeight;
+pub use unit::MatrixUnit;
