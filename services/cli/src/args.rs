@@ -1,6 +1,8 @@
 //! What may stand on the command line.
 
+mod adapters;
 mod generate;
+mod lora;
 mod refusals;
 mod serve;
 
@@ -13,8 +15,10 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use cogwheel_service::{Fatal, one_line};
 
+pub use adapters::{AdaptersAction, AdaptersArgs};
 pub use cogwheel_service::{MemorySize, MemorySizeError};
 pub use generate::{GenerateArgs, MAX_VIDEOS, SchedulerName, Switch, Tiling};
+pub use lora::{Lora, LoraError, NamedAdapter};
 pub use serve::ServeArgs;
 
 /// What `generate` logs: its own output should not drown in the log lines of the services within it,
@@ -38,8 +42,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Tell what checkpoints hold
     Models(ModelsArgs),
-    /// Manage LoRA adapters (not in this build yet)
-    Adapters(AdaptersArgs),
+    /// Manage LoRA adapters
+    Adapters(Box<AdaptersArgs>),
 }
 
 /// Settings of `cogwheel models`.
@@ -62,14 +66,6 @@ pub enum ModelsAction {
         #[arg(long)]
         json: bool,
     },
-}
-
-/// Whatever follows `cogwheel adapters`.
-#[derive(Args, Clone, Debug)]
-pub struct AdaptersArgs {
-    /// list, add, show or remove
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ACTION")]
-    pub action: Vec<OsString>,
 }
 
 /// What a command line asks for.

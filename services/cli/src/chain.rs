@@ -2,11 +2,12 @@
 //! processes, no shortcuts.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
-use cogwheel_orchestrator::{RequestLimits, Residency};
+use cogwheel_orchestrator::{AdapterArgs, RegisteredAdapter, RequestLimits, Residency};
 use cogwheel_service::{
     Address, ComputeArgs, Exit, Failure, Fatal, Limits, Listener, MemorySize, Prepack, Shutdown,
     StageArgs, machine_memory, memory_listener,
@@ -42,6 +43,10 @@ pub struct ChainSettings {
     pub max_videos: u32,
     /// Frames, height and width of the videos, where they are known and not the model's default.
     pub size: [Option<u32>; 3],
+    /// Where adapters are and how many.
+    pub adapters: AdapterArgs,
+    /// Adapters that are registered beside those.
+    pub given_adapters: Vec<Arc<RegisteredAdapter>>,
 }
 
 /// A stage's queue.
@@ -71,7 +76,8 @@ impl Chain {
         let memory_limit = settings.memory_limit.or_else(machine_memory);
         let residency = settings.residency(memory_limit);
         let limits = settings.limits(memory_limit);
-        cogwheel_orchestrator::check(request.clone(), &settings.checkpoint, &limits, residency)
+        let (checkpoint, adapters) = (&settings.checkpoint, &settings.given_adapters);
+        cogwheel_orchestrator::check(request.clone(), checkpoint, adapters, &limits, residency)
     }
 
     /// Starts the stages, and the orchestrator on `listener` until `shutdown` begins.
@@ -129,6 +135,8 @@ impl Chain {
                 )
             }),
             limits: settings.limits(memory_limit),
+            adapters: settings.adapters,
+            given_adapters: settings.given_adapters,
             residency,
         };
         let orchestrator = tokio::spawn({

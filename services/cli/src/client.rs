@@ -1,5 +1,7 @@
 //! The client side of the public API, and the one place where a server's answer becomes an exit code.
 
+mod adapters;
+
 use std::error::Error as _;
 
 use cogwheel_api::generation::v1::generation_service_client::GenerationServiceClient;
@@ -7,6 +9,8 @@ use cogwheel_api::generation::v1::{GenerateVideoRequest, GenerateVideoResponse};
 use cogwheel_service::{Address, Exit, Failure, Fatal, connect};
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
+
+pub use adapters::{Adapters, Upload};
 
 /// Fields of a request whose option has another name; all others are called alike.
 const OPTIONS: [(&str, &str); 2] =
@@ -71,7 +75,11 @@ fn fatal(address: &Address, status: &Status) -> Fatal {
 /// What is the caller's to mend ends with 2.
 fn exit(code: Code) -> Exit {
     match code {
-        Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound => Exit::Usage,
+        Code::InvalidArgument
+        | Code::FailedPrecondition
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied => Exit::Usage,
         _ => Exit::Failed,
     }
 }
@@ -129,7 +137,11 @@ mod tests {
     fn codes_that_the_caller_can_mend_end_with_2_and_others_with_1() {
         for code in (0..17).map(Code::from_i32) {
             let expected = match code {
-                Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound => Exit::Usage,
+                Code::InvalidArgument
+                | Code::FailedPrecondition
+                | Code::NotFound
+                | Code::AlreadyExists
+                | Code::PermissionDenied => Exit::Usage,
                 _ => Exit::Failed,
             };
             assert_eq!(fatal(&address(), &Status::new(code, "x")).exit, expected, "{code:?}");

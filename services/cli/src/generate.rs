@@ -1,5 +1,6 @@
 //! `cogwheel generate`: checks, asks, follows, writes.
 
+mod adapters;
 mod plan;
 mod reception;
 mod request;
@@ -39,16 +40,28 @@ pub fn run(args: GenerateArgs) -> Result<(), Fatal> {
 
 async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
     let interrupted = interruption()?;
-    let Plan { source, request, video, latents, notice } = plan;
+    let Plan { source, request, video, latents, notice, mut loras } = plan;
     if let Some(notice) = notice {
         progress.note(&notice);
     }
+    for note in std::mem::take(&mut loras.notes) {
+        progress.note(&note);
+    }
+    let interrupted = std::pin::pin!(interrupted);
     let reception = Reception::new(video, latents, &request, progress);
     match source {
-        Source::Endpoint(address) => tokio::select! {
-            result = follow(&address, request, reception) => result,
-            () = interrupted => Err(cut()),
-        },
+        Source::Endpoint(address) => {
+            let sent = async {
+                for note in loras.send(&address).await? {
+                    reception.progress().note(&note);
+                }
+                follow(&address, request, reception).await
+            };
+            tokio::select! {
+                result = sent => result,
+                () = interrupted => Err(cut()),
+            }
+        }
         Source::Model(settings) => {
             let (chain, address) = Chain::in_memory(*settings);
             let result = tokio::select! {

@@ -3,6 +3,7 @@
 //! Everything that can be checked before work is checked before work, and nothing but a complete
 //! file ever stands under the name that was asked for. Only [`client`] knows gRPC.
 
+pub mod adapters;
 pub mod args;
 pub mod chain;
 pub mod client;
@@ -35,7 +36,7 @@ fn execute(command: Command) -> Result<(), Fatal> {
         Command::Generate(args) => generate::run(*args),
         Command::Serve(args) => serve::run(*args),
         Command::Models(args) => models::run(&args),
-        Command::Adapters(args) => Err(args.refuse()),
+        Command::Adapters(args) => adapters::run(*args),
     }
 }
 

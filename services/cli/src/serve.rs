@@ -19,6 +19,8 @@ pub fn run(args: ServeArgs) -> Result<(), Fatal> {
         queue: StageQueue { depth: args.queue_depth },
         max_videos: RequestLimits::default().max_videos,
         size: [None; 3],
+        adapters: args.adapters,
+        given_adapters: Vec::new(),
     };
     let runtime = tokio::runtime::Runtime::new().map_err(Fatal::failed)?;
     let result = runtime.block_on(async {

@@ -1,6 +1,8 @@
 //! What may stand on the command line, and what is refused with which words.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+use std::path::PathBuf;
+
 use cogwheel_cli::args::{Command, GenerateArgs, Invocation, SchedulerName, Switch, parse};
 use cogwheel_service::{Exit, Fatal};
 
@@ -79,15 +81,10 @@ fn generate_is_quiet_and_serve_is_not() {
 
 #[test]
 fn options_that_cannot_be_honoured_yet_are_refused_by_name() {
-    let generate: [(&[&str], &str); 12] = [
+    let generate: [(&[&str], &str); 7] = [
         (&["--image", "a.png"], "--image"),
         (&["--video", "a.mp4"], "--video"),
         (&["--strength", "0.8"], "--strength"),
-        (&["--lora", "a.safetensors,scale=0.5,alpha=8"], "--lora"),
-        (&["--lora", "a", "--lora", "b"], "--lora"),
-        (&["--adapter", "neon=0.5"], "--adapter"),
-        (&["--adapter", "a", "--adapter", "b"], "--adapter"),
-        (&["--image", "a.png", "--lora", "b"], "--image, --lora"),
         (&["--vae-tiling", "on"], "--vae-tiling on"),
         (&["--execution-provider", "cuda"], "expected fp32 with cuda, found auto"),
         (
@@ -99,9 +96,7 @@ fn options_that_cannot_be_honoured_yet_are_refused_by_name() {
     for (options, expected) in generate {
         refused(&[LEAST, options], expected);
     }
-    let serve: [(&[&str], &str); 4] = [
-        (&["--data-dir", "d"], "--data-dir"),
-        (&["--adapter-dir", "d", "--adapter-dir", "e"], "--adapter-dir"),
+    let serve: [(&[&str], &str); 2] = [
         (&["--precision", "int8"], "expected auto, fp32, fp16 or bf16, found int8"),
         (&["--vae-tiling", "on"], "--vae-tiling on"),
     ];
@@ -160,17 +155,57 @@ fn bad_usage_is_told_in_one_line() {
 }
 
 #[test]
-fn adapters_parse_and_are_refused() {
-    for action in [&["list"][..], &["add", "--name", "n", "p"], &["show", "x"], &["remove", "x"]] {
-        match read(&[&["adapters"], action]) {
-            Ok(Invocation::Command(Command::Adapters(args))) => {
-                let fatal = args.refuse();
-                assert_eq!(fatal.exit, Exit::Usage);
-                assert!(fatal.message.contains("adapters"));
-            }
-            other => panic!("expected adapters, found {other:?}"),
+fn adapters_are_read_with_their_scales() {
+    let args = generate(&[
+        LEAST,
+        &[
+            "--lora",
+            "a.safetensors,scale=-0.5,alpha=8",
+            "--lora",
+            "b,weight-name=c.safetensors,name=n",
+        ],
+    ]);
+    assert_eq!((args.lora[0].scale, args.lora[0].alpha), (Some(-0.5), Some(8.0)));
+    assert_eq!(args.lora[1].weight_name.as_deref(), Some("c.safetensors"));
+    assert_eq!(args.lora[1].name.as_deref(), Some("n"));
+    let args = generate(&[REMOTE, &["--adapter", "neon=0.5", "--adapter", "bounce"]]);
+    assert_eq!((args.adapter[0].name.as_str(), args.adapter[0].scale), ("neon", Some(0.5)));
+    assert_eq!(args.adapter[1].scale, None);
+    refused(&[LEAST, &["--adapter", "neon"]], "use --lora");
+    refused(&[LEAST, &["--lora", "a,scal=1"]], "scale=");
+    refused(&[REMOTE, &["--adapter", "a=x"]], "finite");
+}
+
+#[test]
+fn folders_of_a_server_are_read() {
+    let options = ["--data-dir", "d", "--adapter-dir", "e", "--adapter-dir", "f"];
+    match read(&[&["serve", "--model", "m"], &options]) {
+        Ok(Invocation::Command(Command::Serve(args))) => {
+            assert_eq!(args.adapters.data_dir, Some("d".into()));
+            assert_eq!(args.adapters.adapter_dirs, ["e", "f"].map(PathBuf::from));
         }
+        other => panic!("expected serve, found {other:?}"),
     }
+}
+
+#[test]
+fn actions_on_adapters_are_read() {
+    let at: &[&str] = &["--endpoint", "http://h:1"];
+    for action in [
+        &["list"][..],
+        &["list", "--json"],
+        &["add", "--name", "n", "--alpha", "2", "--weight-name", "w", "p"],
+        &["show", "x"],
+        &["remove", "x"],
+    ] {
+        let read = read(&[&["adapters"], action, at]);
+        assert!(matches!(read, Ok(Invocation::Command(Command::Adapters(_)))), "{read:?}");
+        refused(&[&["adapters"], action], "--endpoint");
+    }
+    refused(&[&["adapters", "add", "--name", "a/b", "p"], at], "letters");
+    refused(&[&["adapters", "remove", "a/b"], at], "letters");
+    refused(&[&["adapters", "show", "x", "--alpha", "1"], at], "--alpha");
+    refused(&[&["adapters", "merge", "--model", "m", "--output", "o"]], "--lora");
 }
 
 #[test]

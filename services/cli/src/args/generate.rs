@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, ValueEnum};
 use cogwheel_service::{Address, ComputeArgs, LogArgs};
 
-use super::MemorySize;
+use super::{Lora, MemorySize, NamedAdapter};
 
 /// Most videos of one command: each has files of its own, all of which are checked beforehand.
 pub const MAX_VIDEOS: u32 = 1000;
@@ -67,12 +67,13 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_VIDEOS)))]
     pub num_videos: Option<u32>,
-    /// Load and use an adapter (not in this build yet)
+    /// Load and use an adapter: a file, or a folder as diffusers has it. A path has no comma. With
+    /// --endpoint it is sent to the server, which keeps it
     #[arg(long, value_name = "PATH[,weight-name=FILE][,name=NAME][,scale=S][,alpha=A]")]
-    pub lora: Vec<String>,
-    /// Use a registered adapter (not in this build yet)
+    pub lora: Vec<Lora>,
+    /// Use an adapter that the server has, with --endpoint; after those of --lora
     #[arg(long, value_name = "NAME[=SCALE]")]
-    pub adapter: Vec<String>,
+    pub adapter: Vec<NamedAdapter>,
     #[command(flatten)]
     /// How the model is computed, with --model.
     pub compute: ComputeArgs,

@@ -2,7 +2,7 @@
 
 use cogwheel_service::{ComputeArgs, ExecutionProvider, Fatal, MatrixUnit, Precision, Prepack};
 
-use super::{AdaptersArgs, GenerateArgs, ServeArgs, Tiling};
+use super::{GenerateArgs, ServeArgs, Tiling};
 
 /// Refuses what this build of `generate` cannot honour yet.
 pub(super) fn generate(args: &GenerateArgs) -> Result<(), Fatal> {
@@ -10,21 +10,21 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<(), Fatal> {
         (args.image.is_some(), "--image"),
         (args.video.is_some(), "--video"),
         (args.strength.is_some(), "--strength"),
-        (!args.lora.is_empty(), "--lora"),
-        (!args.adapter.is_empty(), "--adapter"),
         (args.vae_tiling == Tiling::On, "--vae-tiling on"),
     ])?;
+    if args.model.is_some() && !args.adapter.is_empty() {
+        return Err(Fatal::usage(
+            "--adapter: expected with --endpoint only, found with --model, which has no registered \
+             adapters: use --lora",
+        ));
+    }
     // How a server computes is its own affair, whatever this machine's environment says.
     if args.endpoint.is_some() { Ok(()) } else { precision(&args.compute) }
 }
 
 /// Refuses what this build of `serve` cannot honour yet.
 pub(super) fn serve(args: &ServeArgs) -> Result<(), Fatal> {
-    refuse(&[
-        (args.data_dir.is_some(), "--data-dir"),
-        (!args.adapter_dir.is_empty(), "--adapter-dir"),
-        (args.vae_tiling == Tiling::On, "--vae-tiling on"),
-    ])?;
+    refuse(&[(args.vae_tiling == Tiling::On, "--vae-tiling on")])?;
     precision(&args.compute)
 }
 
@@ -56,13 +56,6 @@ pub(super) fn with_endpoint(
         Some((_, _, option)) => Err(Fatal::usage(format!(
             "{option}: expected with --model only, found with --endpoint, whose server has its own"
         ))),
-    }
-}
-
-impl AdaptersArgs {
-    /// Says that there are no adapters yet.
-    pub fn refuse(&self) -> Fatal {
-        Fatal::usage("adapters: this build cannot manage adapters yet")
     }
 }
 

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use cogwheel_orchestrator::AdapterArgs;
 use cogwheel_service::{ComputeArgs, LogArgs, ServerArgs};
 
 use super::{MemorySize, Tiling};
@@ -14,12 +15,9 @@ pub struct ServeArgs {
     #[command(flatten)]
     /// Where it listens and what bounds it.
     pub server: ServerArgs,
-    /// Folder of durable state (not in this build yet)
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Folder of adapters to register (not in this build yet)
-    #[arg(long, value_name = "DIR")]
-    pub adapter_dir: Vec<PathBuf>,
+    #[command(flatten)]
+    /// Where adapters are and how many.
+    pub adapters: AdapterArgs,
     #[command(flatten)]
     /// How the model is computed.
     pub compute: ComputeArgs,

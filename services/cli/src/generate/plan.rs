@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use cogwheel_api::generation::v1::GenerateVideoRequest;
+use cogwheel_orchestrator::AdapterArgs;
 use cogwheel_service::{Address, Fatal};
 
 use crate::args::{GenerateArgs, MAX_VIDEOS};
@@ -9,6 +10,7 @@ use crate::client;
 use crate::latents;
 use crate::output::Target;
 
+use super::adapters::{Loras, choices};
 use super::request::request;
 
 /// A command whose every file and folder has been looked at.
@@ -19,6 +21,8 @@ pub(super) struct Plan {
     pub(super) latents: Option<Target>,
     /// What the user should know of how it will be computed.
     pub(super) notice: Option<String>,
+    /// The adapters of files.
+    pub(super) loras: Loras,
 }
 
 /// Who computes.
@@ -55,19 +59,30 @@ impl Plan {
             Some(path) => Some(latents::read(path).map_err(Fatal::usage)?),
             None => None,
         };
-        let request = request(&args, video.kind(), initial_latents.as_ref());
+        let mut request = request(&args, video.kind(), initial_latents.as_ref());
         let notice = args.model.as_ref().and_then(|_| args.compute.storage_notice());
+        let loras;
         let source = match (args.endpoint.take(), args.model.take()) {
-            (Some(address), _) => Source::Endpoint(address),
+            (Some(address), _) => {
+                loras = Loras::for_server(&args.lora)?;
+                request.adapters.clone_from(&loras.choices);
+                request.adapters.extend(choices(&args.adapter));
+                Source::Endpoint(address)
+            }
             (None, Some(dir)) => {
+                let checkpoint = chain::open_served(&dir)?;
+                loras = Loras::for_model(&args.lora, &checkpoint)?;
+                request.adapters.clone_from(&loras.choices);
                 let settings = ChainSettings {
-                    checkpoint: chain::open_served(&dir)?,
+                    checkpoint,
                     compute: args.compute,
                     memory_limit: args.memory_limit.map(|limit| limit.bytes),
                     // One request at a time comes from here.
                     queue: StageQueue { depth: 1 },
                     max_videos: MAX_VIDEOS,
                     size: [request.num_frames, request.height, request.width],
+                    adapters: AdapterArgs::default(),
+                    given_adapters: loras.registered.clone(),
                 };
                 // What a server would answer, before a single weight is loaded.
                 Chain::check(&settings, &request).map_err(client::refusal)?;
@@ -76,6 +91,6 @@ impl Plan {
             // The command line holds one of them.
             (None, None) => return Err(Fatal::usage("expected --model or --endpoint")),
         };
-        Ok(Self { source, request, video, latents: output_latents, notice })
+        Ok(Self { source, request, video, latents: output_latents, notice, loras })
     }
 }

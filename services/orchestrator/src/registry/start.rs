@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use cogwheel_lora::{AdapterFiles, Model};
@@ -100,7 +100,7 @@ impl Registry {
         Ok(RegisteredAdapter { name, alpha, description, kept, origin })
     }
 
-    fn of_folder(&self, name: &str, path: &PathBuf) -> Result<RegisteredAdapter, String> {
+    fn of_folder(&self, name: &str, path: &Path) -> Result<RegisteredAdapter, String> {
         check_adapter_name(name).map_err(|error| format!("name: {error}"))?;
         let files = self.folders.find(path, None).map_err(|failure| failure.to_string())?;
         let opened = self.examine(&files, None).map_err(|failure| failure.to_string())?;

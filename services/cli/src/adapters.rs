@@ -1,0 +1,98 @@
+//! `cogwheel adapters`: the adapters of a server, and files on this side.
+
+mod json;
+mod local;
+mod merge;
+mod text;
+
+use std::io::Write as _;
+use std::path::Path;
+
+use cogwheel_api::adapter::v1::Adapter;
+use cogwheel_models::checkpoint::Checkpoint;
+use cogwheel_orchestrator::{RegisteredAdapter, check_adapter_name};
+use cogwheel_service::{Address, Fatal};
+
+use crate::args::{AdaptersAction, AdaptersArgs, Lora};
+use crate::client::Adapters;
+pub(crate) use local::{default_name, upload};
+pub(crate) use text::summary;
+
+/// Does what `args` say and prints the answer.
+///
+/// # Errors
+/// A file that will not do, and what the server answers.
+pub fn run(args: AdaptersArgs) -> Result<(), Fatal> {
+    match args.action {
+        AdaptersAction::Merge { model, lora, output } => merge::run(&model, &lora, &output),
+        AdaptersAction::Show { adapter, model: Some(model), weight_name, alpha, json, .. } => {
+            let lora = Lora { path: adapter, weight_name, alpha, name: None, scale: None };
+            print(&shown(
+                &open(&lora, &Checkpoint::open(&model).map_err(Fatal::usage)?)?.message(),
+                json,
+            )?)
+        }
+        AdaptersAction::Show { adapter, endpoint: Some(endpoint), json, .. } => {
+            print(&shown(&get(&endpoint, &adapter)?, json)?)
+        }
+        // The command line holds one of them.
+        AdaptersAction::Show { .. } => Err(Fatal::usage("expected --model or --endpoint")),
+        AdaptersAction::List { endpoint, json } => {
+            let adapters = block_on(async { Adapters::of(&endpoint).list().await })?;
+            let values = || adapters.iter().map(json::value).collect::<Vec<_>>();
+            let text = if json { pretty(&values().into())? } else { text::list(&adapters) };
+            print(&text)
+        }
+        AdaptersAction::Add { path, endpoint, name, weight_name, alpha } => {
+            let upload = upload(&Lora { path, weight_name, name, alpha, scale: None })?;
+            let added = block_on(async { Adapters::of(&endpoint).add(upload).await })?;
+            print(&shown(&told(added)?, false)?)
+        }
+        AdaptersAction::Remove { name, endpoint } => {
+            let deleted = block_on(async { Adapters::of(&endpoint).remove(name.clone()).await })?;
+            print(&format!("{name}: {}\n", if deleted { "removed" } else { "was not there" }))
+        }
+    }
+}
+
+/// Opens an adapter's file and checks it against a checkpoint.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn open(lora: &Lora, checkpoint: &Checkpoint) -> Result<RegisteredAdapter, Fatal> {
+    let Lora { path, weight_name, name, alpha, .. } = lora;
+    let adapter = RegisteredAdapter::open(path, weight_name.as_deref(), *alpha, checkpoint)
+        .map_err(Fatal::usage)?;
+    let digest = &adapter.description().digest;
+    let name = name.clone().unwrap_or_else(|| default_name(digest, *alpha));
+    Ok(adapter.named(name))
+}
+
+/// What a server must have told.
+pub(crate) fn told(adapter: Option<Adapter>) -> Result<Adapter, Fatal> {
+    adapter.ok_or_else(|| Fatal::failed("the server's answer: expected an adapter, found none"))
+}
+
+fn get(endpoint: &Address, adapter: &Path) -> Result<Adapter, Fatal> {
+    let name = adapter.to_string_lossy().into_owned();
+    check_adapter_name(&name).map_err(|message| Fatal::usage(format!("name: {message}")))?;
+    told(block_on(async { Adapters::of(endpoint).get(name).await })?)
+}
+
+fn shown(adapter: &Adapter, json: bool) -> Result<String, Fatal> {
+    if json { pretty(&json::value(adapter)) } else { Ok(text::full(adapter)) }
+}
+
+fn pretty(value: &serde_json::Value) -> Result<String, Fatal> {
+    serde_json::to_string_pretty(value).map(|json| format!("{json}\n")).map_err(Fatal::failed)
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Fatal>>) -> Result<T, Fatal> {
+    tokio::runtime::Runtime::new().map_err(Fatal::failed)?.block_on(work)
+}
+
+fn print(text: &str) -> Result<(), Fatal> {
+    // A reader that has gone away (`| head`) is no failure of ours.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}

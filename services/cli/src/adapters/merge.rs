@@ -1,0 +1,127 @@
+use std::collections::HashMap;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use cogwheel_lora::{Adapter, MergeOptions, Model, Recipe, merge};
+use cogwheel_models::checkpoint::Checkpoint;
+use cogwheel_service::Fatal;
+use cogwheel_tensor::{DType, Tensor};
+use cogwheel_weights::Weights;
+use safetensors::tensor::TensorView;
+
+use crate::args::Lora;
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
+
+/// Writes a transformer folder whose weights have the adapters in them, in the checkpoint's dtype.
+/// The folder appears when it is whole.
+///
+/// # Errors
+/// A checkpoint or adapter that will not do, and an output that is there already or cannot be
+/// written.
+pub(super) fn run(model: &Path, loras: &[Lora], output: &Path) -> Result<(), Fatal> {
+    let parent = parent(output)?;
+    let checkpoint = Checkpoint::open(model).map_err(Fatal::usage)?;
+    let weights = checkpoint.weights_transformer().map_err(Fatal::usage)?;
+    let recipe = recipe(loras, &checkpoint, &weights)?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = MergeOptions { threads, dtype: weights.dtype() };
+    let mut changed = HashMap::new();
+    let merged = merge(&weights, &recipe, &options, &|| false, |tensor| {
+        changed.insert(tensor.name, tensor.tensor);
+        ControlFlow::Continue(())
+    });
+    merged.map_err(Fatal::usage)?;
+
+    let unwritten = |error: &dyn std::fmt::Display| {
+        Fatal::usage(format!("--output {}: {error}", output.display()))
+    };
+    let folder = incoming(parent).map_err(|error| unwritten(&error))?;
+    let config = model.join("transformer").join(CONFIG);
+    fs::copy(&config, folder.path().join(CONFIG)).map_err(|error| unwritten(&error))?;
+    write(&weights, &changed, &folder.path().join(WEIGHTS)).map_err(|error| unwritten(&error))?;
+    fs::rename(folder.path(), output).map_err(|error| unwritten(&error))?;
+    // Nothing of that name is left to remove.
+    let _ = folder.keep();
+    super::print(&format!("{}\n", output.display()))
+}
+
+/// The folder that the output goes into.
+fn parent(output: &Path) -> Result<&Path, Fatal> {
+    let unfit = |expected: &str, found: &str| {
+        let output = output.display();
+        Fatal::usage(format!("--output {output}: expected {expected}, found {found}"))
+    };
+    if output.symlink_metadata().is_ok() {
+        return Err(unfit("a folder that is not there yet", "one that is"));
+    }
+    let parent = match output.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Err(unfit("a folder's name", "none")),
+    };
+    if parent.is_dir() { Ok(parent) } else { Err(unfit("a folder to make it in", "nothing")) }
+}
+
+fn recipe(loras: &[Lora], checkpoint: &Checkpoint, weights: &Weights) -> Result<Recipe, Fatal> {
+    let model = Model::new(&checkpoint.transformer, Some(weights));
+    let mut adapters = Vec::new();
+    for lora in loras {
+        if lora.name.is_some() {
+            return Err(Fatal::usage("--lora: expected no name= with merge, found one"));
+        }
+        let adapter = Adapter::open(&lora.path, lora.weight_name.as_deref())
+            .and_then(|adapter| adapter.with_alpha(lora.alpha));
+        let adapter = adapter.map_err(Fatal::usage)?;
+        let description = adapter.describe(&model).map_err(Fatal::usage)?;
+        for warning in &description.warnings {
+            eprintln!("note: {}: {warning}", lora.path.display());
+        }
+        adapters.push((Arc::new(adapter), lora.scale.unwrap_or(1.0)));
+    }
+    Recipe::new(adapters).map_err(Fatal::usage)
+}
+
+/// A folder beside the output, removed unless it is kept.
+fn incoming(parent: &Path) -> std::io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".cogwheel-merge-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // As any other folder: the user's mask takes the rest away.
+        builder.permissions(fs::Permissions::from_mode(0o777));
+    }
+    builder.tempdir_in(parent)
+}
+
+fn write(
+    weights: &Weights,
+    changed: &HashMap<String, Tensor>,
+    path: &Path,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let bases: Vec<_> = weights.iter().collect();
+    let mut views = Vec::new();
+    for base in &bases {
+        let view = match changed.get(base.name) {
+            Some(tensor) => {
+                TensorView::new(dtype(tensor.dtype())?, tensor.shape().to_vec(), tensor.bytes())?
+            }
+            None => TensorView::new(dtype(base.dtype)?, base.shape.to_vec(), &base.bytes)?,
+        };
+        views.push((base.name.to_owned(), view));
+    }
+    // What torch writes, and what diffusers asks for.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(views, Some(metadata), path)?;
+    fs::File::open(path)?.sync_all()?;
+    Ok(())
+}
+
+/// safetensors' word for a dtype.
+fn dtype(dtype: DType) -> Result<safetensors::Dtype, serde_json::Error> {
+    serde_json::from_value(dtype.name().into())
+}
