@@ -1,6 +1,7 @@
+use std::collections::HashSet;
 use std::time::Instant;
 
-use cogwheel_api::denoiser::v1::DenoiseHeader;
+use cogwheel_api::denoiser::v1::{DenoiseHeader, DenoiseSummary};
 use cogwheel_api::generation::v1::{
     FramesDecoded, GenerateVideoResponse, Notice, Queued, Stage, StageStarted, VideoCompleted,
     generate_video_response::Event,
@@ -12,7 +13,7 @@ use cogwheel_tensor::Tensor;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::output::Sink;
-use crate::plan::Plan;
+use crate::plan::{ChosenAdapter, Plan};
 use crate::service::{DecodeEvent, DenoiseEvent, EncodeEvent, Stages, Terms};
 
 /// The chain of stages for one request: embeddings once, then latents and frames for each video.
@@ -44,22 +45,23 @@ impl Generation<'_> {
         let mut start = Instant::now();
         let (embeddings, mut runtime_nanos) = self.encode().await?;
         for index in 0..self.plan.num_videos {
-            let (latents, denoiser_nanos) = self.denoise(index, &embeddings).await?;
+            let (latents, summary) = self.denoise(index, &embeddings).await?;
             if self.plan.return_latents {
                 for part in tensor_parts("latents", &latents) {
                     self.tell(index, Event::Latents(part)).await?;
                 }
             }
             let vae_nanos = self.decode(index, latents).await?;
-            runtime_nanos += denoiser_nanos + vae_nanos;
+            let DenoiseSummary { runtime_nanos: denoiser_nanos, variant, .. } = summary;
+            runtime_nanos = runtime_nanos.saturating_add(denoiser_nanos).saturating_add(vae_nanos);
             let completed = VideoCompleted {
                 seed: self.plan.sampling_of(index).seed,
                 seconds: start.elapsed().as_secs_f64(),
                 runtime_seconds: runtime_nanos as f64 / 1e9,
-                variant: String::new(),
+                variant,
             };
-            let VideoCompleted { seconds, runtime_seconds, .. } = completed;
-            tracing::info!(video = index, seconds, runtime_seconds, "video completed");
+            let VideoCompleted { seconds, runtime_seconds, variant, .. } = &completed;
+            tracing::info!(video = index, seconds, runtime_seconds, variant, "video completed");
             self.tell(index, Event::VideoCompleted(completed)).await?;
             (start, runtime_nanos) = (Instant::now(), 0);
         }
@@ -104,12 +106,44 @@ impl Generation<'_> {
         Ok((self.split(&embeddings)?, runtime_nanos))
     }
 
-    async fn denoise(&self, index: u32, embeddings: &Embeddings) -> Result<(Tensor, u64), Failure> {
+    /// Denoises, and puts the adapters there that the denoiser turns out to lack.
+    async fn denoise(
+        &self,
+        index: u32,
+        embeddings: &Embeddings,
+    ) -> Result<(Tensor, DenoiseSummary), Failure> {
         self.begin(index, Stage::Denoiser).await?;
+        let mut put = HashSet::new();
+        loop {
+            let failure = match self.try_to_denoise(index, embeddings).await {
+                Err(failure) => failure,
+                denoised => return denoised,
+            };
+            let lacking = failure.lacks("adapter");
+            let chosen = self.plan.adapters.iter().map(|chosen| &chosen.adapter);
+            let Some(adapter) =
+                lacking.and_then(|digest| chosen.clone().find(|a| a.digest() == digest))
+            else {
+                return Err(failure);
+            };
+            // A denoiser that still lacks what it was given will not be given it for ever.
+            if !put.insert(adapter.digest()) {
+                return Err(failure);
+            }
+            tracing::info!(name = adapter.name(), digest = adapter.digest(), "adapter put");
+            self.stages.put_adapter(adapter, self.terms).await?;
+        }
+    }
+
+    async fn try_to_denoise(
+        &self,
+        index: u32,
+        embeddings: &Embeddings,
+    ) -> Result<(Tensor, DenoiseSummary), Failure> {
         let header = DenoiseHeader {
             sampling: Some(self.plan.sampling_of(index)),
             size: Some(self.plan.size),
-            adapters: Vec::new(),
+            adapters: self.plan.adapters.iter().map(ChosenAdapter::for_denoiser).collect(),
         };
         let mut tensors = vec![("prompt_embeds", embeddings.prompt.clone())];
         let optional = [
@@ -121,18 +155,21 @@ impl Generation<'_> {
         }
         let shape = self.plan.latents.shape();
         let mut call = self.stages.denoise(header, tensors, shape, self.terms).await?;
-        let (mut latents, mut runtime_nanos) = (None, 0);
+        let (mut latents, mut summary) = (None, DenoiseSummary::default());
         while let Some(event) = call.next().await? {
             match event {
                 DenoiseEvent::Queued(position) => {
                     self.queued(index, Stage::Denoiser, position).await?;
                 }
+                DenoiseEvent::Merging(merging) => {
+                    self.tell(index, Event::VariantMerging(merging)).await?;
+                }
                 DenoiseEvent::Step(step) => self.tell(index, Event::StepCompleted(step)).await?,
                 DenoiseEvent::Latents(tensor) => latents = Some(tensor),
-                DenoiseEvent::Summary(summary) => runtime_nanos = summary.runtime_nanos,
+                DenoiseEvent::Summary(told) => summary = told,
             }
         }
-        Ok((latents.ok_or_else(|| incomplete("denoiser", "latents"))?, runtime_nanos))
+        Ok((latents.ok_or_else(|| incomplete("denoiser", "latents"))?, summary))
     }
 
     async fn decode(&self, index: u32, latents: Tensor) -> Result<u64, Failure> {

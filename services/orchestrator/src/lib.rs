@@ -7,9 +7,11 @@ mod generation;
 mod model;
 mod output;
 mod plan;
+mod registry;
 mod service;
 mod settings;
 
 pub use plan::check;
+pub use registry::{RegisteredAdapter, check_adapter_name};
 pub use service::run;
-pub use settings::{MAX_REQUEST_BYTES, RequestLimits, Residency, Settings};
+pub use settings::{AdapterArgs, MAX_REQUEST_BYTES, RequestLimits, Residency, Settings};

@@ -1,3 +1,7 @@
+mod adapters;
+
+use std::sync::Arc;
+
 use cogwheel_api::denoiser::v1::{Sampling, Scheduler, VideoSize};
 use cogwheel_api::generation::v1::{Accepted, GenerateVideoRequest, OutputFormat};
 use cogwheel_api::tensor::v1;
@@ -9,19 +13,25 @@ use cogwheel_video::FrameSize;
 
 use crate::model::Model;
 use crate::output;
+use crate::registry::{Adapters, RegisteredAdapter};
 use crate::settings::{RequestLimits, Residency};
+pub(crate) use adapters::ChosenAdapter;
 
-/// Passes a request that an orchestrator of this checkpoint would accept, without any stage.
+/// Passes a request that an orchestrator of this checkpoint with these adapters would accept,
+/// without any stage.
 ///
 /// # Errors
 /// [`Failure::Invalid`] with every violation.
 pub fn check(
     request: GenerateVideoRequest,
     checkpoint: &Checkpoint,
+    adapters: &[Arc<RegisteredAdapter>],
     limits: &RequestLimits,
     residency: Residency,
 ) -> Result<(), Failure> {
-    Plan::new(request, &Model::new(checkpoint.clone()), limits, residency).map(drop)
+    let named = |adapter: &Arc<RegisteredAdapter>| (adapter.name().to_owned(), Arc::clone(adapter));
+    let adapters: Adapters = adapters.iter().map(named).collect();
+    Plan::new(request, &Model::new(checkpoint.clone()), &adapters, limits, residency).map(drop)
 }
 
 /// A request that can be computed, every default filled in.
@@ -39,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) format: OutputFormat,
     pub(crate) initial_latents: Option<Tensor>,
     pub(crate) return_latents: bool,
+    /// In the order of the request.
+    pub(crate) adapters: Vec<ChosenAdapter>,
     /// `[tokens, width]` of one prompt's embedding.
     pub(crate) embedding_shape: [usize; 2],
     /// What the user should know before the work starts.
@@ -53,6 +65,7 @@ impl Plan {
     pub(crate) fn new(
         request: GenerateVideoRequest,
         model: &Model,
+        adapters: &Adapters,
         limits: &RequestLimits,
         residency: Residency,
     ) -> Result<Self, Failure> {
@@ -119,6 +132,7 @@ impl Plan {
         let initial_latents = request
             .initial_latents
             .and_then(|message| initial_latents(message, latents.as_ref(), &mut invalid));
+        let adapters = adapters::choose(&request.adapters, adapters, &mut invalid);
 
         let embedding_shape = model.embedding_shape();
         let Some(latents) = latents else { return invalid.or(()).and(Err(never_valid())) };
@@ -137,6 +151,7 @@ impl Plan {
             format,
             initial_latents,
             return_latents: request.return_latents,
+            adapters,
             embedding_shape,
             notices,
         })
@@ -150,7 +165,7 @@ impl Plan {
             sampling: Some(self.sampling),
             fps: self.fps,
             num_videos: self.num_videos,
-            adapters: Vec::new(),
+            adapters: self.adapters.iter().map(ChosenAdapter::accepted).collect(),
         }
     }
 

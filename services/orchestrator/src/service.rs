@@ -1,6 +1,8 @@
 //! The gRPC side: the public service, and the clients of the stages.
 
+mod adapters;
 mod denoiser;
+mod put_adapter;
 mod readiness;
 mod text_encoder;
 mod vae;
@@ -8,6 +10,7 @@ mod vae;
 use std::sync::Arc;
 
 use cogwheel_api::TensorInbox;
+use cogwheel_api::adapter::v1::adapter_service_server::AdapterServiceServer;
 use cogwheel_api::generation::v1::generation_service_server::{
     GenerationService, GenerationServiceServer,
 };
@@ -30,6 +33,7 @@ use tracing::Instrument as _;
 use crate::generation::Generation;
 use crate::model::Model;
 use crate::plan::Plan;
+use crate::registry::Registry;
 use crate::settings::{Residency, Settings};
 pub(crate) use denoiser::DenoiseEvent;
 pub(crate) use text_encoder::EncodeEvent;
@@ -49,7 +53,15 @@ pub async fn run(
     checkpoint.served().map_err(Fatal::usage)?;
     let max_request_bytes = settings.limits.max_request_bytes;
     let stages = Arc::new(Stages::new(&settings));
+    let registry = {
+        let (settings, checkpoint) = (settings.clone(), checkpoint.clone());
+        move || Registry::open(&settings.adapters, &settings.given_adapters, &checkpoint)
+    };
+    let registry = tokio::task::spawn_blocking(registry).await.map_err(Fatal::failed)??;
+    let registry = Arc::new(registry);
+    let adapters = adapters::Service::new(Arc::clone(&registry), shutdown);
     let service = Orchestrator {
+        registry,
         model: Arc::new(Model::new(checkpoint)),
         stages: Arc::clone(&stages),
         gate: Gate::new("the orchestrator", settings.limits.max_generations as usize, shutdown),
@@ -64,7 +76,9 @@ pub async fn run(
     let (ready, readiness) = watch::channel(Readiness::Loading);
     let watching = tokio::spawn(async move { stages.watch(ready).await });
     let name = "cogwheel.generation.v1.GenerationService";
-    let server = Server::new("orchestrator", name, Routes::new(service), readiness);
+    let routes = Routes::new(service).add_service(AdapterServiceServer::new(adapters));
+    let server = Server::new("orchestrator", name, routes, readiness)
+        .with("cogwheel.adapter.v1.AdapterService");
     let result = server.serve(listener, limits, shutdown).await;
     watching.abort();
     result
@@ -150,6 +164,7 @@ impl Terms {
 }
 
 struct Orchestrator {
+    registry: Arc<Registry>,
     model: Arc<Model>,
     stages: Arc<Stages>,
     gate: Gate,
@@ -178,7 +193,8 @@ impl GenerationService for Orchestrator {
         let call = self.gate.admit(request.metadata())?;
         let trace = TraceId::of(request.metadata()).unwrap_or_else(TraceId::random);
         let (limits, residency) = (&self.settings.limits, self.settings.residency);
-        let plan = Plan::new(request.into_inner(), &self.model, limits, residency)?;
+        let adapters = self.registry.adapters();
+        let plan = Plan::new(request.into_inner(), &self.model, &adapters, limits, residency)?;
         let terms = Terms { trace, deadline: call.deadline() };
         let span = tracing::info_span!("generation", id = %trace);
         let turns = Arc::clone(&self.turns);

@@ -1,7 +1,10 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use cogwheel_service::{Address, MemorySize};
+
+use crate::registry::RegisteredAdapter;
 
 /// Bytes of one request's message, unless the settings say otherwise.
 pub const MAX_REQUEST_BYTES: usize = 64 << 20;
@@ -24,6 +27,12 @@ pub struct Settings {
     #[command(flatten)]
     /// What a request may ask for.
     pub limits: RequestLimits,
+    #[command(flatten)]
+    /// Where adapters are and how many.
+    pub adapters: AdapterArgs,
+    /// Adapters that are registered beside those of the folders.
+    #[arg(skip)]
+    pub given_adapters: Vec<Arc<RegisteredAdapter>>,
     /// Whether the stages share one machine's memory.
     #[arg(skip)]
     pub residency: Residency,
@@ -63,6 +72,43 @@ impl Default for RequestLimits {
             max_prompt_chars: 20_000,
             max_generations: 16,
             max_request_bytes: MAX_REQUEST_BYTES,
+        }
+    }
+}
+
+/// Where adapters are and how many.
+#[derive(Args, Clone, Debug)]
+pub struct AdapterArgs {
+    /// Folder of adapters: each file or folder directly in it is registered under its name when the
+    /// server starts, and adapters below it can be registered by their path. In the environment
+    /// several are separated by ':'
+    #[arg(
+        long = "adapter-dir",
+        env = "COGWHEEL_ADAPTER_DIRS",
+        value_name = "DIR",
+        value_delimiter = ':'
+    )]
+    pub adapter_dirs: Vec<PathBuf>,
+    /// Folder that keeps uploaded adapters from one run to the next; of one server at a time.
+    /// Default: a temporary one
+    #[arg(long, env = "COGWHEEL_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Adapters that are registered at once
+    #[arg(long, env = "COGWHEEL_MAX_ADAPTERS", value_name = "N", default_value_t = 256)]
+    pub max_adapters: usize,
+    /// Bytes of one adapter's file
+    #[arg(long, env = "COGWHEEL_MAX_ADAPTER_BYTES", value_name = "BYTES", default_value = "2GiB")]
+    pub max_adapter_bytes: MemorySize,
+}
+
+impl Default for AdapterArgs {
+    /// The defaults of the flags.
+    fn default() -> Self {
+        Self {
+            adapter_dirs: Vec::new(),
+            data_dir: None,
+            max_adapters: 256,
+            max_adapter_bytes: MemorySize { bytes: 2 << 30 },
         }
     }
 }

@@ -53,11 +53,11 @@ impl From<&ServerArgs> for Limits {
     }
 }
 
-/// One gRPC service with health and reflection beside it.
+/// gRPC services of one process, with health and reflection beside them.
 #[derive(Debug)]
 pub struct Server {
     name: &'static str,
-    service: &'static str,
+    services: Vec<&'static str>,
     routes: Routes,
     readiness: watch::Receiver<Readiness>,
 }
@@ -71,7 +71,14 @@ impl Server {
         routes: Routes,
         readiness: watch::Receiver<Readiness>,
     ) -> Self {
-        Self { name, service, routes, readiness }
+        Self { name, services: vec![service], routes, readiness }
+    }
+
+    /// The same with another service among its routes, whose health is that of the first.
+    #[must_use]
+    pub fn with(mut self, service: &'static str) -> Self {
+        self.services.push(service);
+        self
     }
 
     /// Serves until `shutdown` begins, then drains.
@@ -85,11 +92,12 @@ impl Server {
         shutdown: &Shutdown,
     ) -> Result<(), Fatal> {
         let (reporter, health) = tonic_health::server::health_reporter();
-        report(&reporter, self.service, ServingStatus::NotServing).await;
+        report(&reporter, &self.services, ServingStatus::NotServing).await;
         let reflected = |error| Fatal::failed(format!("reflection: {error}"));
-        let reflection = reflection(self.service).build_v1().map_err(reflected)?;
+        let reflection = reflection(&self.services).build_v1().map_err(reflected)?;
         // What clients that are not of this year ask for.
-        let reflection_alpha = self::reflection(self.service).build_v1alpha().map_err(reflected)?;
+        let reflection_alpha =
+            self::reflection(&self.services).build_v1alpha().map_err(reflected)?;
         let name = self.name;
         let router = tonic::transport::Server::builder()
             .trace_fn(move |request| call_span(name, request.headers()))
@@ -106,7 +114,7 @@ impl Server {
 
         let watcher = tokio::spawn(watch_readiness(
             reporter,
-            (self.name, self.service),
+            (self.name, self.services),
             self.readiness.clone(),
             shutdown.clone(),
         ));
@@ -162,7 +170,7 @@ impl Server {
 /// ends the process.
 async fn watch_readiness(
     reporter: HealthReporter,
-    (name, service): (&'static str, &'static str),
+    (name, services): (&'static str, Vec<&'static str>),
     mut readiness: watch::Receiver<Readiness>,
     shutdown: Shutdown,
 ) {
@@ -179,7 +187,7 @@ async fn watch_readiness(
                 ServingStatus::NotServing
             }
         };
-        report(&reporter, service, status).await;
+        report(&reporter, &services, status).await;
         tokio::select! {
             () = shutdown.draining() => break,
             changed = readiness.changed() => if changed.is_err() {
@@ -189,17 +197,17 @@ async fn watch_readiness(
             },
         }
     }
-    report(&reporter, service, ServingStatus::NotServing).await;
+    report(&reporter, &services, ServingStatus::NotServing).await;
     poll_fn(|_| std::task::Poll::<()>::Pending).await;
 }
 
-/// Descriptors of what this server has: its service and health.
-fn reflection(service: &'static str) -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
+/// Descriptors of what this server has: its services and health.
+fn reflection(services: &[&'static str]) -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .with_service_name(service)
-        .with_service_name("grpc.health.v1.Health")
+        .with_service_name("grpc.health.v1.Health");
+    services.iter().fold(builder, |builder, service| builder.with_service_name(*service))
 }
 
 /// What is logged while a call is served says which service serves it, and for which trace.
@@ -211,8 +219,10 @@ fn call_span(service: &'static str, headers: &tonic::codegen::http::HeaderMap) -
     }
 }
 
-/// Sets the status of the service and of the process as a whole.
-async fn report(reporter: &HealthReporter, service: &str, status: ServingStatus) {
-    reporter.set_service_status(service, status).await;
+/// Sets the status of the services and of the process as a whole.
+async fn report(reporter: &HealthReporter, services: &[&str], status: ServingStatus) {
+    for service in services {
+        reporter.set_service_status(*service, status).await;
+    }
     reporter.set_service_status("", status).await;
 }

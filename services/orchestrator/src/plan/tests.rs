@@ -13,7 +13,7 @@ fn demo() -> Checkpoint {
 fn violated(request: GenerateVideoRequest, memory_limit: u64) -> Vec<String> {
     let memory_limit = Some(MemorySize { bytes: memory_limit });
     let limits = RequestLimits { memory_limit, ..RequestLimits::default() };
-    match check(request, &demo(), &limits, Residency::Apart) {
+    match check(request, &demo(), &[], &limits, Residency::Apart) {
         Ok(()) => Vec::new(),
         Err(Failure::Invalid(invalid)) => invalid.0.into_iter().map(|v| v.field).collect(),
         Err(other) => panic!("expected violations, found {other}"),

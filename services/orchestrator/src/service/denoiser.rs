@@ -1,5 +1,5 @@
 use cogwheel_api::denoiser::v1::{
-    DenoiseHeader, DenoiseRequest, DenoiseResponse, DenoiseSummary, StepCompleted,
+    DenoiseHeader, DenoiseRequest, DenoiseResponse, DenoiseSummary, StepCompleted, VariantMerging,
     denoise_request::Part, denoise_response::Event, denoiser_service_client::DenoiserServiceClient,
 };
 use cogwheel_api::{TensorInbox, tensor_parts};
@@ -13,6 +13,8 @@ use super::{Peer, Stages, Terms};
 pub(crate) enum DenoiseEvent {
     /// So many requests are served before this one.
     Queued(u32),
+    /// The variant is being made.
+    Merging(VariantMerging),
     /// A step has been computed.
     Step(StepCompleted),
     /// [frames, channels, height, width] fp32.
@@ -80,7 +82,10 @@ impl DenoiseCall<'_> {
                         return Ok(Some(DenoiseEvent::Latents(tensor)));
                     }
                 }
-                Some(Event::VariantMerging(_)) | None => {}
+                Some(Event::VariantMerging(merging)) => {
+                    return Ok(Some(DenoiseEvent::Merging(merging)));
+                }
+                None => {}
             }
         }
     }

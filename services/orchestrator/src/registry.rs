@@ -1,0 +1,288 @@
+//! The adapters that requests can name: where their files are, what they are, and what they are
+//! called.
+
+mod adapter;
+mod folders;
+mod name;
+mod names;
+mod start;
+mod store;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use cogwheel_lora::{AdapterError, AdapterFiles, Model};
+use cogwheel_service::Failure;
+
+pub use adapter::RegisteredAdapter;
+use adapter::{Opened, Origin};
+use folders::Folders;
+pub use name::check_adapter_name;
+use names::{Entry, Names};
+pub(crate) use store::Incoming;
+use store::{Kept, Store, lock};
+
+/// Adapters by their names.
+pub(crate) type Adapters = BTreeMap<String, Arc<RegisteredAdapter>>;
+
+/// The adapters of a server. Its methods read and write files: they are for blocking threads, but
+/// for [`Self::adapters`].
+#[derive(Debug)]
+pub(crate) struct Registry {
+    model: Model<'static>,
+    folders: Folders,
+    store: Arc<Store>,
+    max_adapters: usize,
+    pub(crate) max_bytes: u64,
+    names: Mutex<Shelf>,
+}
+
+/// What stands under names.
+#[derive(Debug, Default)]
+struct Shelf {
+    /// Shared with requests, copied when it changes.
+    adapters: Arc<Adapters>,
+    /// What was written down and cannot be used now, such as an adapter of another model.
+    unusable: Vec<Entry>,
+}
+
+/// What is to be registered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Registration {
+    /// A valid name.
+    pub(crate) name: String,
+    /// Stated in place of what the file says.
+    pub(crate) alpha: Option<f64>,
+}
+
+impl Registry {
+    /// All adapters as they are now.
+    pub(crate) fn adapters(&self) -> Arc<Adapters> {
+        Arc::clone(&lock(&self.names).adapters)
+    }
+
+    /// Whether there is room for a name.
+    ///
+    /// # Errors
+    /// [`Failure::Exhausted`] where there is none.
+    pub(crate) fn check_room(&self, name: &str) -> Result<(), Failure> {
+        self.room(&lock(&self.names).adapters, name)
+    }
+
+    /// Registers what is at a path below the allowed folders.
+    ///
+    /// # Errors
+    /// What the path, the file or the name is not; or that the server keeps no more.
+    pub(crate) fn create_at(
+        &self,
+        registration: Registration,
+        path: &Path,
+        weight_name: Option<&str>,
+    ) -> Result<Arc<RegisteredAdapter>, Failure> {
+        let files = self.folders.find(path, weight_name)?;
+        let opened = self.examine(&files, registration.alpha)?;
+        let opened = opened.map_err(|error| refused("path", &error))?;
+        let lengths = opened.lengths;
+        let keep = || Ok(Arc::new(Kept::elsewhere(files, lengths)));
+        self.register(registration, opened, Origin::Path, keep)
+    }
+
+    /// Places for the files of an upload.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(crate) fn incoming(&self, with_config: bool) -> Result<Incoming, Failure> {
+        self.store.incoming(with_config).map_err(|error| unwritten(&error))
+    }
+
+    /// Registers what was uploaded.
+    ///
+    /// # Errors
+    /// What the file or the name is not; or that the server keeps no more.
+    pub(crate) fn create_of(
+        &self,
+        registration: Registration,
+        incoming: Incoming,
+    ) -> Result<Arc<RegisteredAdapter>, Failure> {
+        let files = AdapterFiles {
+            weights: incoming.weights.path().to_path_buf(),
+            config: incoming.config.as_ref().map(|config| config.path().to_path_buf()),
+        };
+        let opened = self.examine(&files, registration.alpha)?.map_err(|error| {
+            // Where it lies here says nothing to whoever sent it.
+            let mut message = error.to_string();
+            for (file, name) in
+                [(Some(&files.weights), "weights"), (files.config.as_ref(), "config")]
+            {
+                let path = file.map(|file| file.display().to_string()).unwrap_or_default();
+                let path = if path.is_empty() { "\0".to_owned() } else { path };
+                message = message.replace(&path, name);
+            }
+            Failure::invalid(field(&error).unwrap_or("weights"), message)
+        })?;
+        let digest = opened.description.digest.clone();
+        let keep = || self.store.keep(&digest, incoming).map_err(|error| unwritten(&error));
+        self.register(registration, opened, Origin::Upload, keep)
+    }
+
+    /// Takes a name back; gives whether there was one.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub(crate) fn delete(&self, name: &str) -> Result<bool, Failure> {
+        let mut shelf = lock(&self.names);
+        let Some(adapter) = shelf.adapters.get(name).cloned() else {
+            if !shelf.unusable.iter().any(|entry| entry.name == name) {
+                return Ok(false);
+            }
+            let adapters = Arc::clone(&shelf.adapters);
+            return self.write(&mut shelf, adapters, Some(name)).map(|()| true);
+        };
+        let mut adapters = Arc::clone(&shelf.adapters);
+        Arc::make_mut(&mut adapters).remove(name);
+        self.write(&mut shelf, adapters, None)?;
+        let is_used = |other: &RegisteredAdapter| Arc::ptr_eq(&other.kept, &adapter.kept);
+        if !shelf.adapters.values().any(|other| is_used(other)) {
+            adapter.kept.forget();
+        }
+        tracing::info!(name, digest = adapter.digest(), "adapter deleted");
+        Ok(true)
+    }
+
+    fn examine(
+        &self,
+        files: &AdapterFiles,
+        alpha: Option<f64>,
+    ) -> Result<Result<Opened, AdapterError>, Failure> {
+        let length = files.weights.metadata().map_or(0, |metadata| metadata.len());
+        if length > self.max_bytes {
+            return Err(self.too_large("path", length));
+        }
+        Ok(Opened::read(files, alpha, &self.model))
+    }
+
+    /// Says that a file is too large.
+    pub(crate) fn too_large(&self, field: &str, found: u64) -> Failure {
+        Failure::invalid(field, format!("expected at most {} bytes, found {found}", self.max_bytes))
+    }
+
+    fn room(&self, adapters: &Adapters, name: &str) -> Result<(), Failure> {
+        let limit = self.max_adapters;
+        if adapters.len() < limit || adapters.contains_key(name) {
+            return Ok(());
+        }
+        Err(Failure::Exhausted(format!("this server keeps {limit} adapters: delete one before")))
+    }
+
+    fn register(
+        &self,
+        Registration { name, alpha }: Registration,
+        Opened { description, .. }: Opened,
+        origin: Origin,
+        keep: impl FnOnce() -> Result<Arc<Kept>, Failure>,
+    ) -> Result<Arc<RegisteredAdapter>, Failure> {
+        let mut shelf = lock(&self.names);
+        if let Some(known) = shelf.adapters.get(&name) {
+            if known.digest() == description.digest && known.alpha == alpha {
+                return Ok(Arc::clone(known));
+            }
+            let stated = known.alpha.map_or(String::new(), |alpha| format!(" with alpha {alpha}"));
+            let found = format!("that it stands for {}{stated}", known.digest());
+            return Err(Failure::AlreadyExists { kind: "adapter", name, found });
+        }
+        self.room(&shelf.adapters, &name)?;
+        let kept = keep()?;
+        let adapter = RegisteredAdapter { name, alpha, description, kept, origin };
+        let adapter = Arc::new(adapter);
+        let mut adapters = Arc::clone(&shelf.adapters);
+        Arc::make_mut(&mut adapters).insert(adapter.name.clone(), Arc::clone(&adapter));
+        if let Err(failure) = self.write(&mut shelf, adapters, Some(&adapter.name)) {
+            let is_same = |other: &RegisteredAdapter| Arc::ptr_eq(&other.kept, &adapter.kept);
+            if !shelf.adapters.values().any(|other| is_same(other)) {
+                adapter.kept.forget();
+            }
+            return Err(failure);
+        }
+        log_registered(&adapter);
+        Ok(adapter)
+    }
+
+    /// Makes `adapters` the ones there are, once that is written down. What could not be used goes
+    /// when its name is `taken`.
+    fn write(
+        &self,
+        shelf: &mut Shelf,
+        adapters: Arc<Adapters>,
+        taken: Option<&str>,
+    ) -> Result<(), Failure> {
+        let unusable: Vec<_> =
+            shelf.unusable.iter().filter(|entry| Some(&*entry.name) != taken).cloned().collect();
+        let written = adapters.values().filter_map(|adapter| adapter.entry());
+        let names = Names { adapters: written.chain(unusable.iter().cloned()).collect() };
+        self.store.write_names(&names).map_err(|error| unwritten(&error))?;
+        *shelf = Shelf { adapters, unusable };
+        Ok(())
+    }
+}
+
+impl RegisteredAdapter {
+    /// What is written down of it; nothing of what is there at every start.
+    fn entry(&self) -> Option<Entry> {
+        let files = &self.kept.files;
+        let path = match self.origin {
+            Origin::Start => return None,
+            Origin::Path => Some(files.weights.clone()),
+            Origin::Upload => None,
+        };
+        Some(Entry {
+            name: self.name.clone(),
+            digest: self.digest().to_owned(),
+            alpha: self.alpha,
+            path,
+            config: files.config.is_some(),
+        })
+    }
+}
+
+fn log_registered(adapter: &RegisteredAdapter) {
+    let RegisteredAdapter { name, description, .. } = adapter;
+    let scales: Vec<f64> = description.scales.iter().map(|group| group.scale).collect();
+    tracing::info!(
+        name,
+        digest = description.digest,
+        layout = %description.layout,
+        targets = description.targets,
+        ?scales,
+        "adapter registered"
+    );
+    for warning in &description.warnings {
+        tracing::warn!(name, warning, "adapter");
+    }
+}
+
+/// The field that an adapter is refused for, where it is not the file's.
+fn field(error: &AdapterError) -> Option<&'static str> {
+    match error {
+        AdapterError::Alpha { .. } => Some("alpha"),
+        AdapterError::WeightName { .. } => Some("weight_name"),
+        _ => None,
+    }
+}
+
+/// An adapter that will not do.
+fn refused(source: &'static str, error: &AdapterError) -> Failure {
+    Failure::invalid(field(error).unwrap_or(source), error)
+}
+
+pub(crate) fn unwritten(error: &io::Error) -> Failure {
+    let message = format!("the adapter cannot be written: {error}");
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::Exhausted(message),
+        _ => Failure::Internal(message),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use cogwheel_lora::AdapterFiles;
+use cogwheel_service::Fatal;
+use tempfile::{NamedTempFile, TempDir};
+
+use super::names::Names;
+
+/// What a file is called while it comes; what is left of them after a crash is removed.
+const INCOMING: &str = ".incoming-";
+const WEIGHTS: &str = ".safetensors";
+const CONFIG: &str = ".adapter_config.json";
+const NAMES: &str = "adapters.json";
+const LOCK: &str = ".lock";
+
+/// The folder of uploaded adapters: each under its digest, and the names beside them.
+///
+/// Nothing stands under a digest before it is whole: files are written under another name, flushed
+/// and renamed.
+#[derive(Debug)]
+pub(super) struct Store {
+    place: Place,
+    kept: Mutex<HashMap<String, Weak<Kept>>>,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Outlives the process, which holds the lock.
+    Durable { dir: PathBuf, _lock: File },
+    /// Made when it is first used, removed with the process.
+    Temporary(Mutex<Option<TempDir>>),
+}
+
+/// An adapter's files, which stay as long as this is held.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) files: AdapterFiles,
+    /// Bytes of the weights and of the config.
+    pub(super) lengths: [u64; 2],
+    /// The store they are in, and under which digest.
+    store: Option<(Arc<Store>, String)>,
+    /// Whether no name stands for them any more.
+    forgotten: AtomicBool,
+}
+
+/// Files that come in. Dropping this removes them.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) weights: NamedTempFile,
+    pub(crate) config: Option<NamedTempFile>,
+}
+
+impl Store {
+    /// Opens the store of a data folder, which is made where it is missing.
+    ///
+    /// # Errors
+    /// A folder that cannot be written, or that another process uses.
+    pub(super) fn durable(data_dir: &Path) -> Result<Self, Fatal> {
+        let dir = data_dir.join("adapters");
+        let unfit = |found: &dyn std::fmt::Display| {
+            let expected = "expected a folder that can be written";
+            Fatal::usage(format!("--data-dir {}: {expected}, found {found}", data_dir.display()))
+        };
+        fs::create_dir_all(&dir).map_err(|error| unfit(&error))?;
+        let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK));
+        let lock = lock.map_err(|error| unfit(&error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(unfit(&"that another server uses it")),
+            Err(fs::TryLockError::Error(error)) => return Err(unfit(&error)),
+        }
+        Ok(Self { place: Place::Durable { dir, _lock: lock }, kept: Mutex::default() })
+    }
+
+    /// A store of this process alone.
+    pub(super) fn temporary() -> Self {
+        Self { place: Place::Temporary(Mutex::default()), kept: Mutex::default() }
+    }
+
+    /// Places for files to come.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub(super) fn incoming(&self, with_config: bool) -> io::Result<Incoming> {
+        let dir = self.dir()?;
+        let file =
+            |ending| tempfile::Builder::new().prefix(INCOMING).suffix(ending).tempfile_in(&dir);
+        let config = if with_config { Some(file(CONFIG)?) } else { None };
+        Ok(Incoming { weights: file(WEIGHTS)?, config })
+    }
+
+    /// Puts files under their digest.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(super) fn keep(
+        self: &Arc<Self>,
+        digest: &str,
+        incoming: Incoming,
+    ) -> io::Result<Arc<Kept>> {
+        let mut kept = lock(&self.kept);
+        if let Some(same) = kept.get(digest).and_then(Weak::upgrade) {
+            same.forgotten.store(false, Ordering::Relaxed);
+            return Ok(same);
+        }
+        let Incoming { weights, config } = incoming;
+        let mut files = self.files(digest, config.is_some())?;
+        // The weights last: a config alone stands for nothing.
+        if let (Some(file), Some(path)) = (config, &files.config) {
+            persist(file, path)?;
+        } else {
+            files.config = None;
+        }
+        persist(weights, &files.weights)?;
+        Ok(self.remember(&mut kept, digest, files))
+    }
+
+    /// What was put there in another run.
+    ///
+    /// # Errors
+    /// When the store has no folder.
+    pub(super) fn kept(self: &Arc<Self>, digest: &str, with_config: bool) -> io::Result<Arc<Kept>> {
+        let mut kept = lock(&self.kept);
+        if let Some(same) = kept.get(digest).and_then(Weak::upgrade) {
+            return Ok(same);
+        }
+        let files = self.files(digest, with_config)?;
+        Ok(self.remember(&mut kept, digest, files))
+    }
+
+    /// The names of another run; none in a temporary store.
+    ///
+    /// # Errors
+    /// When they cannot be read or understood.
+    pub(super) fn names(&self) -> Result<Names, Fatal> {
+        let Place::Durable { dir, .. } = &self.place else { return Ok(Names::default()) };
+        Names::read(&dir.join(NAMES))
+    }
+
+    /// Writes the names down, all or nothing.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(super) fn write_names(&self, names: &Names) -> io::Result<()> {
+        let Place::Durable { dir, .. } = &self.place else { return Ok(()) };
+        let mut file = tempfile::Builder::new().prefix(INCOMING).tempfile_in(dir)?;
+        file.write_all(&names.to_json()?)?;
+        persist(file, &dir.join(NAMES))?;
+        // The name itself is durable only with its folder.
+        File::open(dir)?.sync_all()
+    }
+
+    /// Removes what no name stands for, and what a crash left of incoming files.
+    pub(super) fn sweep(&self, is_named: impl Fn(&str) -> bool) {
+        let Place::Durable { dir, .. } = &self.place else { return };
+        let Ok(entries) = dir.read_dir() else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let digest = name.strip_suffix(WEIGHTS).or_else(|| name.strip_suffix(CONFIG));
+            if name.starts_with(INCOMING) || digest.is_some_and(|digest| !is_named(digest)) {
+                tracing::info!(file = name, "no adapter has this file, removed");
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    fn dir(&self) -> io::Result<PathBuf> {
+        match &self.place {
+            Place::Durable { dir, .. } => Ok(dir.clone()),
+            Place::Temporary(dir) => {
+                let mut dir = lock(dir);
+                let made = match dir.take() {
+                    Some(made) => made,
+                    None => tempfile::Builder::new().prefix("cogwheel-adapters-").tempdir()?,
+                };
+                Ok(dir.insert(made).path().to_path_buf())
+            }
+        }
+    }
+
+    fn files(&self, digest: &str, with_config: bool) -> io::Result<AdapterFiles> {
+        let dir = self.dir()?;
+        Ok(AdapterFiles {
+            weights: dir.join(format!("{digest}{WEIGHTS}")),
+            config: with_config.then(|| dir.join(format!("{digest}{CONFIG}"))),
+        })
+    }
+
+    fn remember(
+        self: &Arc<Self>,
+        kept: &mut HashMap<String, Weak<Kept>>,
+        digest: &str,
+        files: AdapterFiles,
+    ) -> Arc<Kept> {
+        let length = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+        let lengths = [length(&files.weights), files.config.as_deref().map_or(0, length)];
+        let store = Some((Arc::clone(self), digest.to_owned()));
+        let new = Arc::new(Kept { files, lengths, store, forgotten: AtomicBool::new(false) });
+        kept.insert(digest.to_owned(), Arc::downgrade(&new));
+        new
+    }
+
+    fn discard(&self, digest: &str, files: &AdapterFiles) {
+        let mut kept = lock(&self.kept);
+        // The same adapter may have come again while the last one who held it let go.
+        if kept.get(digest).is_some_and(|again| again.strong_count() > 0) {
+            return;
+        }
+        kept.remove(digest);
+        for file in [Some(&files.weights), files.config.as_ref()].into_iter().flatten() {
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+impl Kept {
+    /// Files that are somebody else's.
+    pub(super) fn elsewhere(files: AdapterFiles, lengths: [u64; 2]) -> Self {
+        Self { files, lengths, store: None, forgotten: AtomicBool::new(false) }
+    }
+
+    /// Removes the files when the last request that uses them is done.
+    pub(super) fn forget(&self) {
+        self.forgotten.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the files are in the store.
+    pub(super) fn is_stored(&self) -> bool {
+        self.store.is_some()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some((store, digest)) = &self.store
+            && self.forgotten.load(Ordering::Relaxed)
+        {
+            store.discard(digest, &self.files);
+        }
+    }
+}
+
+fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// What is behind these locks is changed in one step each, so that a panic elsewhere spoils nothing.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,293 @@
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use cogwheel_models::checkpoint::Checkpoint;
+use cogwheel_service::{Fatal, MemorySize};
+use tempfile::TempDir;
+
+use super::*;
+use crate::settings::AdapterArgs;
+
+fn demo(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo").join(path)
+}
+
+fn file(name: &str) -> PathBuf {
+    demo("adapters").join(name).join("pytorch_lora_weights.safetensors")
+}
+
+fn try_open(args: &AdapterArgs) -> Result<Registry, Fatal> {
+    Registry::open(args, &[], &Checkpoint::open(&demo("model")).unwrap())
+}
+
+fn open(args: &AdapterArgs) -> Registry {
+    try_open(args).unwrap()
+}
+
+fn folder(dir: &TempDir) -> AdapterArgs {
+    AdapterArgs { adapter_dirs: vec![dir.path().to_path_buf()], ..AdapterArgs::default() }
+}
+
+fn durable(dir: &TempDir) -> AdapterArgs {
+    AdapterArgs { data_dir: Some(dir.path().to_path_buf()), ..AdapterArgs::default() }
+}
+
+fn called(name: &str) -> Registration {
+    Registration { name: name.to_owned(), alpha: None }
+}
+
+fn upload(
+    registry: &Registry,
+    name: &str,
+    bytes: &[u8],
+) -> Result<Arc<RegisteredAdapter>, Failure> {
+    let mut incoming = registry.incoming(false).unwrap();
+    incoming.weights.write_all(bytes).unwrap();
+    registry.create_of(called(name), incoming)
+}
+
+fn names(registry: &Registry) -> Vec<String> {
+    registry.adapters().keys().cloned().collect()
+}
+
+/// Files in a data folder's store, the lock and the names left out.
+fn stored(data: &TempDir) -> usize {
+    let entries = fs::read_dir(data.path().join("adapters")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".safetensors")).count()
+}
+
+#[track_caller]
+fn violates<T: std::fmt::Debug>(result: Result<T, Failure>, field: &str, text: &str) {
+    match result {
+        Err(Failure::Invalid(invalid)) => {
+            assert_eq!(invalid.0[0].field, field, "{invalid}");
+            assert!(invalid.to_string().contains(text), "expected '{text}' in '{invalid}'");
+        }
+        other => panic!("expected a violation of {field}, found {other:?}"),
+    }
+}
+
+#[track_caller]
+fn denied<T: std::fmt::Debug>(result: Result<T, Failure>) {
+    assert!(matches!(result, Err(Failure::PermissionDenied(_))), "{result:?}");
+}
+
+#[test]
+fn files_and_folders_of_an_adapter_folder_are_there_at_the_start_and_broken_ones_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |name: &str| dir.path().join(name);
+    fs::copy(file("neon"), of("glow.safetensors")).unwrap();
+    fs::create_dir(of("bounce")).unwrap();
+    fs::copy(file("bounce"), of("bounce/anything.safetensors")).unwrap();
+    fs::write(of("broken.safetensors"), "nothing of the sort").unwrap();
+    fs::write(of("pickle.bin"), "").unwrap();
+    fs::write(of("README.md"), "").unwrap();
+    fs::create_dir(of("empty")).unwrap();
+    fs::copy(file("neon"), of("no name.safetensors")).unwrap();
+    assert_eq!(names(&open(&folder(&dir))), ["bounce", "glow"]);
+}
+
+#[test]
+fn a_folder_that_is_not_there_ends_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    for missing in [dir.path().join("none"), file("neon")] {
+        let args = AdapterArgs { adapter_dirs: vec![missing], ..AdapterArgs::default() };
+        let fatal = try_open(&args).unwrap_err();
+        assert!(fatal.message.contains("--adapter-dir"), "{}", fatal.message);
+    }
+}
+
+#[test]
+fn paths_below_the_folders_are_registered_again_without_effect() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("deep/er")).unwrap();
+    fs::copy(file("neon"), dir.path().join("deep/er/neon.safetensors")).unwrap();
+    let registry = open(&folder(&dir));
+    let absolute = dir.path().join("deep/er/neon.safetensors");
+    let first = registry.create_at(called("a"), &absolute, None).unwrap();
+    let relative = Path::new("deep/er");
+    let again = registry.create_at(called("a"), relative, Some("neon.safetensors")).unwrap();
+    assert!(Arc::ptr_eq(&first, &again));
+    let stated = Registration { alpha: Some(3.0), ..called("a") };
+    let conflict = registry.create_at(stated.clone(), relative, None);
+    assert!(matches!(conflict, Err(Failure::AlreadyExists { .. })), "{conflict:?}");
+    let other = Registration { name: "b".to_owned(), ..stated };
+    let other = registry.create_at(other, relative, None).unwrap();
+    assert_eq!(other.digest(), first.digest());
+    assert_eq!(other.message().stated_alpha, Some(3.0));
+    assert_ne!(other.message().scales, first.message().scales);
+}
+
+#[test]
+fn paths_that_leave_the_folders_are_refused_whether_or_not_they_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let allowed = dir.path().join("allowed");
+    fs::create_dir_all(allowed.join("inner")).unwrap();
+    fs::copy(file("neon"), dir.path().join("outside.safetensors")).unwrap();
+    let args = AdapterArgs { adapter_dirs: vec![allowed.clone()], ..AdapterArgs::default() };
+    let registry = open(&args);
+    let create = |path: &Path| registry.create_at(called("a"), path, None);
+    denied(create(Path::new("../outside.safetensors")));
+    denied(create(Path::new("inner/../../outside.safetensors")));
+    denied(create(&allowed.join("../outside.safetensors")));
+    denied(create(&dir.path().join("outside.safetensors")));
+    denied(create(&dir.path().join("none.safetensors")));
+    denied(create(Path::new("/etc/passwd")));
+    denied(create(Path::new("/")));
+    // A sibling whose name begins alike is no part of the folder.
+    fs::create_dir(dir.path().join("allowed-not")).unwrap();
+    denied(create(&dir.path().join("allowed-not")));
+    violates(create(&allowed.join("none.safetensors")), "path", "nothing");
+    violates(create(Path::new("none")), "path", "nothing");
+    violates(create(Path::new("inner")), "path", "none");
+    let up = registry.create_at(called("a"), Path::new("inner"), Some("../../outside.safetensors"));
+    violates(up, "weight_name", "expected the name of a file");
+    denied(open(&AdapterArgs::default()).create_at(called("a"), &file("neon"), None));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_leave_the_folders_are_refused_and_links_within_them_followed() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let allowed = dir.path().join("allowed");
+    fs::create_dir_all(allowed.join("real")).unwrap();
+    let weights = "pytorch_lora_weights.safetensors";
+    fs::copy(file("neon"), allowed.join("real").join(weights)).unwrap();
+    fs::create_dir(dir.path().join("outside")).unwrap();
+    fs::copy(file("bounce"), dir.path().join("outside").join(weights)).unwrap();
+    symlink(allowed.join("real"), allowed.join("within")).unwrap();
+    symlink(dir.path().join("outside"), allowed.join("folder")).unwrap();
+    symlink(dir.path().join("outside").join(weights), allowed.join("file.safetensors")).unwrap();
+    fs::create_dir(allowed.join("trap")).unwrap();
+    symlink(dir.path().join("outside").join(weights), allowed.join("trap").join(weights)).unwrap();
+    let args = AdapterArgs { adapter_dirs: vec![allowed], ..AdapterArgs::default() };
+    let registry = open(&args);
+    assert_eq!(names(&registry), ["real", "within"]);
+    for path in ["folder", "file.safetensors", "trap"] {
+        denied(registry.create_at(called("a"), Path::new(path), None));
+    }
+    denied(registry.create_at(called("a"), Path::new("folder"), Some(weights)));
+}
+
+#[test]
+fn an_upload_is_kept_once_and_goes_with_its_last_name_and_its_last_user() {
+    let data = tempfile::tempdir().unwrap();
+    let registry = open(&durable(&data));
+    let neon = fs::read(file("neon")).unwrap();
+    let first = upload(&registry, "a", &neon).unwrap();
+    assert!(Arc::ptr_eq(&first, &upload(&registry, "a", &neon).unwrap()));
+    let second = upload(&registry, "b", &neon).unwrap();
+    assert_eq!((stored(&data), names(&registry)), (1, vec!["a".to_owned(), "b".to_owned()]));
+    let bounce = fs::read(file("bounce")).unwrap();
+    let conflict = upload(&registry, "a", &bounce);
+    assert!(matches!(conflict, Err(Failure::AlreadyExists { .. })), "{conflict:?}");
+    assert_eq!(stored(&data), 1);
+
+    assert!(registry.delete("a").unwrap());
+    assert!(!registry.delete("a").unwrap());
+    drop(first);
+    assert_eq!(stored(&data), 1);
+    assert!(registry.delete("b").unwrap());
+    // A request still uses it.
+    assert_eq!(fs::read(&second.files().weights).unwrap(), neon);
+    let again = upload(&registry, "c", &neon).unwrap();
+    drop(second);
+    assert_eq!(stored(&data), 1);
+    assert!(registry.delete("c").unwrap());
+    drop(again);
+    assert_eq!(stored(&data), 0);
+}
+
+#[test]
+fn an_upload_that_is_no_adapter_is_refused_without_the_servers_paths() {
+    let data = tempfile::tempdir().unwrap();
+    let registry = open(&durable(&data));
+    let refused = upload(&registry, "a", b"nothing of the sort");
+    violates(refused.clone(), "weights", "weights: ");
+    let message = refused.unwrap_err().to_string();
+    assert!(!message.contains(data.path().to_str().unwrap()), "{message}");
+    let neon = fs::read(file("neon")).unwrap();
+    violates(upload(&registry, "a", &neon[..neon.len() - 1]), "weights", "weights: ");
+    assert_eq!((stored(&data), names(&registry).len()), (0, 0));
+}
+
+#[test]
+fn a_server_with_a_data_folder_has_its_adapters_after_a_restart() {
+    let (data, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::create_dir(dir.path().join("deep")).unwrap();
+    fs::copy(file("bounce"), dir.path().join("deep/bounce.safetensors")).unwrap();
+    let args = AdapterArgs { adapter_dirs: folder(&dir).adapter_dirs, ..durable(&data) };
+    let registry = open(&args);
+    let neon = fs::read(file("neon")).unwrap();
+    upload(&registry, "kept", &neon).unwrap();
+    upload(&registry, "gone", &neon).unwrap();
+    registry.delete("gone").unwrap();
+    let stated = Registration { alpha: Some(2.0), ..called("by-path") };
+    registry.create_at(stated, Path::new("deep"), None).unwrap();
+    let before: Vec<_> = registry.adapters().values().map(|adapter| adapter.message()).collect();
+    let locked = try_open(&args).unwrap_err();
+    assert!(locked.message.contains("another server"), "{}", locked.message);
+    drop(registry);
+    fs::write(data.path().join("adapters/.incoming-left.safetensors"), "half").unwrap();
+
+    let registry = open(&args);
+    let after: Vec<_> = registry.adapters().values().map(|adapter| adapter.message()).collect();
+    assert_eq!(before, after);
+    assert_eq!(stored(&data), 1);
+    assert!(registry.delete("kept").unwrap());
+    assert_eq!(stored(&data), 0);
+}
+
+#[test]
+fn a_stored_file_that_was_altered_is_left_out_and_can_be_sent_again() {
+    let data = tempfile::tempdir().unwrap();
+    let neon = fs::read(file("neon")).unwrap();
+    let path = upload(&open(&durable(&data)), "a", &neon).unwrap().files().weights.clone();
+    let mut altered = neon.clone();
+    *altered.last_mut().unwrap() ^= 1;
+    fs::write(&path, altered).unwrap();
+    let registry = open(&durable(&data));
+    assert!(names(&registry).is_empty());
+    let again = upload(&registry, "a", &neon).unwrap();
+    assert_eq!(fs::read(&again.files().weights).unwrap(), neon);
+    drop((again, registry));
+    assert_eq!(names(&open(&durable(&data))), ["a"]);
+}
+
+#[test]
+fn names_that_cannot_be_read_end_the_start_and_are_not_written_over() {
+    let data = tempfile::tempdir().unwrap();
+    drop(open(&durable(&data)));
+    let path = data.path().join("adapters/adapters.json");
+    let traversal = r#"{"adapters":[{"name":"a","digest":"../../x"}]}"#;
+    for json in ["", "{", "[]", r#"{"adapters":[{}]}"#, r#"{"new":1,"adapters":[]}"#, traversal] {
+        fs::write(&path, json).unwrap();
+        let fatal = try_open(&durable(&data)).unwrap_err();
+        assert!(fatal.message.contains("adapters.json"), "{}", fatal.message);
+        assert_eq!(fs::read_to_string(&path).unwrap(), json);
+    }
+}
+
+#[test]
+fn there_are_no_more_and_no_larger_adapters_than_may_be() {
+    let args = AdapterArgs { max_adapters: 1, ..AdapterArgs::default() };
+    let registry = open(&args);
+    let neon = fs::read(file("neon")).unwrap();
+    upload(&registry, "a", &neon).unwrap();
+    upload(&registry, "a", &neon).unwrap();
+    let one_more = upload(&registry, "b", &neon);
+    assert!(matches!(one_more, Err(Failure::Exhausted(_))), "{one_more:?}");
+    registry.delete("a").unwrap();
+    upload(&registry, "b", &neon).unwrap();
+
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("deep")).unwrap();
+    fs::copy(file("neon"), dir.path().join("deep/neon.safetensors")).unwrap();
+    let max_adapter_bytes = MemorySize { bytes: 1000 };
+    let registry = open(&AdapterArgs { max_adapter_bytes, ..folder(&dir) });
+    let large = registry.create_at(called("a"), Path::new("deep"), None);
+    violates(large, "path", "expected at most 1000 bytes");
+}

@@ -1,0 +1,91 @@
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use cogwheel_api::denoiser::v1::{
+    PutAdapterRequest, denoiser_service_client::DenoiserServiceClient, put_adapter_request::Part,
+};
+use cogwheel_service::Failure;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{Stages, Terms};
+use crate::registry::RegisteredAdapter;
+
+/// Bytes of one message: well below what gRPC takes, large enough that messages cost nothing.
+const CHUNK: usize = 1 << 20;
+/// Chunks read ahead of the network.
+const READ_AHEAD: usize = 2;
+
+impl Stages {
+    /// Hands an adapter's files over to the denoiser, in bounded memory.
+    ///
+    /// # Errors
+    /// What the stage answers, or that the file is not what it was when it was registered.
+    pub(crate) async fn put_adapter(
+        &self,
+        adapter: &Arc<RegisteredAdapter>,
+        terms: Terms,
+    ) -> Result<(), Failure> {
+        let peer = &self.denoiser;
+        let (sender, requests) = mpsc::channel(READ_AHEAD);
+        let reading = tokio::task::spawn_blocking({
+            let adapter = Arc::clone(adapter);
+            move || read(&adapter, &sender)
+        });
+        let mut client = DenoiserServiceClient::new(peer.channel.clone());
+        let answer = client.put_adapter(terms.request(ReceiverStream::new(requests))).await;
+        // A file that cannot be read is why the denoiser found it too short.
+        let unreadable = |error| {
+            let path = adapter.files().weights.display();
+            Failure::Unfit(format!("adapter '{}': {path}: {error}", adapter.name()))
+        };
+        reading.await.map_err(|error| Failure::Internal(error.to_string()))?.map_err(unreadable)?;
+        answer.map(drop).map_err(|status| peer.failure(status))
+    }
+}
+
+/// Sends the header and the bytes, until they are sent or nobody wants them.
+fn read(adapter: &RegisteredAdapter, sender: &mpsc::Sender<PutAdapterRequest>) -> io::Result<()> {
+    let header = adapter.put_header();
+    let lengths = [header.weights_byte_length, header.config_byte_length];
+    let send = |part| sender.blocking_send(PutAdapterRequest { part: Some(part) }).is_ok();
+    if !send(Part::Header(header)) {
+        return Ok(());
+    }
+    let files = adapter.files();
+    for (path, length) in [Some(&files.weights), files.config.as_ref()].into_iter().zip(lengths) {
+        let Some(path) = path else { continue };
+        if !send_file(path, length, &mut |chunk| send(Part::Chunk(chunk)))? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Whether someone still wants more.
+fn send_file(
+    path: &Path,
+    length: u64,
+    send: &mut dyn FnMut(bytes::Bytes) -> bool,
+) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let found = file.metadata()?.len();
+    if found != length {
+        let expected = format!("expected {length} bytes, as when it was registered, found {found}");
+        return Err(io::Error::other(expected));
+    }
+    let mut left = length;
+    while left > 0 {
+        let size = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        let mut chunk = BytesMut::zeroed(size);
+        file.read_exact(&mut chunk)?;
+        if !send(chunk.freeze()) {
+            return Ok(false);
+        }
+        left -= size as u64;
+    }
+    Ok(true)
+}
