@@ -71,7 +71,7 @@ impl Chain {
         let memory_limit = settings.memory_limit.or_else(machine_memory);
         let residency = settings.residency(memory_limit);
         let limits = settings.limits(memory_limit);
-        cogwheel_orchestrator::check(request.clone(), &settings.checkpoint, &limits, residency)
+        cogwheel_orchestrator::check(request.clone(), &settings.checkpoint, &[], &limits, residency)
     }
 
     /// Starts the stages, and the orchestrator on `listener` until `shutdown` begins.
@@ -102,6 +102,8 @@ impl Chain {
         };
         let orchestrator = cogwheel_orchestrator::Settings {
             model: settings.checkpoint.dir.clone(),
+            adapters: cogwheel_orchestrator::AdapterArgs::default(),
+            given_adapters: Vec::new(),
             text_encoder: start(|stage, listener, limits, shutdown| {
                 let settings = cogwheel_text_encoder::Settings {
                     stage,
