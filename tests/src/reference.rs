@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use cogwheel_api::denoiser::v1::Scheduler;
-use cogwheel_api::generation::v1::{GenerateVideoRequest, OutputFormat};
+use cogwheel_api::generation::v1::{AdapterChoice, GenerateVideoRequest, OutputFormat};
 use cogwheel_tensor::{DType, Tensor};
 use cogwheel_weights::Weights;
 
@@ -22,6 +22,8 @@ pub struct Case {
     pub model: PathBuf,
     /// What was asked for; frames and latents are asked for as they are.
     pub request: GenerateVideoRequest,
+    /// The folder of its adapters, where it has some.
+    pub adapter_dir: Option<PathBuf>,
     /// As `--precision` names it.
     pub precision: &'static str,
     /// [frames, channels, height, width] after the last step, fp32.
@@ -44,6 +46,9 @@ struct Settings {
     guidance_scale: f64,
     seed: u64,
     storage: Option<String>,
+    /// Names and scales.
+    #[serde(default)]
+    adapters: Vec<(String, f32)>,
 }
 
 impl Case {
@@ -56,6 +61,12 @@ impl Case {
             "demo" => repository().join("demo/model"),
             name => data("checkpoints").join(name),
         };
+        let adapter_dir = match settings.checkpoint.as_str() {
+            _ if settings.adapters.is_empty() => None,
+            "demo" => Some(repository().join("demo/adapters")),
+            _ => Some(data("adapters")),
+        };
+        let choice = |(name, scale)| AdapterChoice { name, scale: Some(scale) };
         let dpm = settings.scheduler == "dpm";
         let scheduler = if dpm { Scheduler::Dpm } else { Scheduler::Ddim };
         let request = GenerateVideoRequest {
@@ -71,6 +82,7 @@ impl Case {
             seed: Some(settings.seed),
             output_format: OutputFormat::Frames.into(),
             return_latents: true,
+            adapters: settings.adapters.into_iter().map(choice).collect(),
             ..GenerateVideoRequest::default()
         };
         let precision = match settings.storage.as_deref() {
@@ -80,7 +92,8 @@ impl Case {
             Some(other) => panic!("expected a half precision, found {other}"),
         };
         let tensor = |name| tensors.tensor_as(name, DType::F32).unwrap();
-        Self { model, request, precision, latents: tensor("latents"), frames: tensor("frames") }
+        let (latents, frames) = (tensor("latents"), tensor("frames"));
+        Self { model, request, adapter_dir, precision, latents, frames }
     }
 }
 

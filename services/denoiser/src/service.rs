@@ -19,7 +19,7 @@ use cogwheel_service::{
     Failure, Fatal, Gate, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs, end,
     run_on,
 };
-use cogwheel_tensor::DType;
+use cogwheel_tensor::{DType, Storage};
 use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
@@ -58,6 +58,7 @@ pub async fn run(
         adapter_settings.variants(&stage, options.threads),
     );
     let variants = Arc::new(variants.map_err(Fatal::usage)?);
+    let weight_bytes = weight_bytes(&checkpoint, &options);
     let adapters = Adapters::new(&checkpoint.transformer, adapter_settings.adapter_bytes.bytes);
     let adapters = Arc::new(adapters.map_err(Fatal::failed)?);
     let load = {
@@ -75,6 +76,7 @@ pub async fn run(
         checkpoint: Arc::new(checkpoint),
         adapters,
         variants,
+        weight_bytes,
         gate: stage.gate("the denoiser", shutdown),
         stage,
     };
@@ -91,6 +93,8 @@ struct Denoiser {
     checkpoint: Arc<Checkpoint>,
     adapters: Arc<Adapters>,
     variants: Arc<Variants>,
+    /// Of the transformer, in memory.
+    weight_bytes: u64,
     stage: StageArgs,
     gate: Gate,
 }
@@ -105,8 +109,7 @@ impl DenoiserService for Denoiser {
     ) -> Result<Response<Self::DenoiseStream>, Status> {
         let call = self.gate.admit(request.metadata())?;
         let mut messages = request.into_inner();
-        let receiving =
-            Upload::receive(&self.checkpoint, &self.stage, &self.adapters, &mut messages);
+        let receiving = Upload::receive(self, &mut messages);
         let mut upload = call.receive(receiving).await?;
         let recipe = upload.recipe.take();
         let request = upload.into_request(&self.checkpoint);
@@ -134,6 +137,16 @@ impl DenoiserService for Denoiser {
         let known = call.receive(put_adapter(&self.adapters, &mut messages)).await?;
         Ok(Response::new(PutAdapterResponse { known }))
     }
+}
+
+/// Bytes of the transformer's weights as a session holds them. Weights that cannot be read are told when they are loaded.
+fn weight_bytes(checkpoint: &Checkpoint, options: &SessionOptions) -> u64 {
+    let stored = match checkpoint.storage() {
+        Storage::Fp32 => checkpoint.weights_transformer().map_or(DType::F32, |w| w.dtype()),
+        rounded => rounded.dtype(),
+    };
+    let bytes = options.bytes_per_parameter(stored) as u64;
+    checkpoint.parameter_count().transformer.saturating_mul(bytes)
 }
 
 /// Gets a variant and tells how far its merge is.

@@ -131,7 +131,9 @@ impl Variants {
         };
         let cancelled = Cancelled::default();
         let flag = Arc::clone(&cancelled.0);
-        let made = tokio::task::spawn_blocking(move || making.make(&flag)).await;
+        let span = tracing::Span::current();
+        let make = move || span.in_scope(|| making.make(&flag));
+        let made = tokio::task::spawn_blocking(make).await;
         let variant = made.map_err(|error| VariantError::Thread(error.to_string()))??;
         self.resident().insert(id, variant.clone());
         Ok(Lease { variant, id, _permit: permit })

@@ -68,7 +68,7 @@ pub async fn run(
         let options = options.clone();
         move || TextEncoder::load(&checkpoint, &runtime, &options)
     };
-    let worker = Worker::spawn(stage.worker_options("text-encoder"), load);
+    let worker = Worker::spawn(stage.worker_options("text encoder"), load);
     let worker = Arc::new(worker.map_err(Fatal::failed)?);
     let readiness = worker.ready();
     let service = Prompts {

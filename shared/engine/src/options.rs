@@ -1,3 +1,6 @@
+use cogwheel_product::MatrixUnit;
+use cogwheel_tensor::DType;
+
 /// Where a session computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Provider {
@@ -32,6 +35,20 @@ pub struct SessionOptions {
     /// Whether the session is to have variants, see [`crate::Variant`]. It then keeps what it was made of, and weights that
     /// the matrix unit does not take are not rearranged, so that variants can share them.
     pub variants: bool,
+}
+
+impl SessionOptions {
+    /// Bytes of a parameter of a linear layer that the source stores in `dtype`, as a session with these options holds it
+    /// on this machine.
+    pub fn bytes_per_parameter(&self, dtype: DType) -> usize {
+        let is_packed =
+            self.matrix_unit && self.provider == Provider::Cpu && MatrixUnit::find().is_some();
+        match dtype {
+            DType::BF16 if is_packed => 2,
+            DType::F32 if is_packed => 6,
+            _ => DType::F32.size(),
+        }
+    }
 }
 
 impl Default for SessionOptions {

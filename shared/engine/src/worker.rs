@@ -43,7 +43,7 @@ pub enum Readiness {
 /// How a worker is set up.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
-    /// Name of the thread, for debuggers and profiles.
+    /// What the model is called: in the log, as `service`, and by its thread, for debuggers and profiles.
     pub name: String,
     /// Jobs that may wait beside the one that runs.
     pub queue_depth: usize,
@@ -80,7 +80,9 @@ impl<M: 'static> Worker<M> {
         let (readiness, watched) = watch::channel(first);
         let (ending, ended) = watch::channel(());
         let thread = thread::Thread { queue: Arc::clone(&queue), load, readiness, _ending: ending };
-        std::thread::Builder::new().name(options.name).spawn(move || thread.run(options.policy))?;
+        let span = tracing::info_span!("worker", service = options.name);
+        let run = move || span.in_scope(|| thread.run(options.policy));
+        std::thread::Builder::new().name(options.name).spawn(run)?;
         Ok(Self { queue, readiness: watched, ended })
     }
 

@@ -10,10 +10,11 @@ use cogwheel_diffusion::guidance::Guidance;
 use cogwheel_diffusion::scheduler::SchedulerKind;
 use cogwheel_lora::Recipe;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
-use cogwheel_service::{Failure, Invalid, StageArgs, receive};
+use cogwheel_service::{Failure, Invalid, receive};
 use cogwheel_tensor::{DType, Tensor};
 use tonic::Streaming;
 
+use super::Denoiser;
 use crate::adapters::Adapters;
 use crate::sampling::SamplingRequest;
 
@@ -42,11 +43,10 @@ impl Upload {
     /// # Errors
     /// [`Failure::Invalid`] for what the model cannot do, and what [`receive`] gives.
     pub(super) async fn receive(
-        checkpoint: &Checkpoint,
-        stage: &StageArgs,
-        adapters: &Adapters,
+        denoiser: &Denoiser,
         messages: &mut Streaming<DenoiseRequest>,
     ) -> Result<Self, Failure> {
+        let Denoiser { checkpoint, adapters, stage, weight_bytes, .. } = denoiser;
         let Some(Part::Header(header)) = receive(messages).await?.and_then(|first| first.part)
         else {
             return Err(Failure::invalid("header", "expected the header first"));
@@ -55,7 +55,8 @@ impl Upload {
         let recipe = recipe(adapters, &header.adapters)?;
         let size = header.size.unwrap_or_default();
         // Before a tensor is taken: the size bounds what may follow.
-        stage.check_memory("size", memory(checkpoint, &sampling, size))?;
+        let need = activations(checkpoint, &sampling, size).saturating_add(*weight_bytes);
+        stage.check_memory("size", need)?;
         let mut inbox = TensorInbox::new(
             &[PROMPT, NEGATIVE_PROMPT, INITIAL_LATENTS],
             byte_limit(checkpoint, &latents),
@@ -169,15 +170,15 @@ fn recipe(adapters: &Adapters, asked: &[AdapterScale]) -> Result<Option<Recipe>,
     Ok((!recipe.is_base()).then_some(recipe))
 }
 
-/// Bytes that a step needs at its peak, the model included.
-fn memory(checkpoint: &Checkpoint, sampling: &Sampling, size: VideoSize) -> u64 {
+/// Bytes that a step needs at its peak beside the model.
+fn activations(checkpoint: &Checkpoint, sampling: &Sampling, size: VideoSize) -> u64 {
     let workload = Workload {
         batch: 1 + usize::from(is_guided(sampling)),
         num_frames: size.num_frames as usize,
         height: size.height as usize,
         width: size.width as usize,
     };
-    checkpoint.memory_estimate(DType::F32, DType::F32, &workload).transformer.total()
+    checkpoint.memory_estimate(DType::F32, DType::F32, &workload).transformer.activations
 }
 
 /// Notes what a tensor that came is not.

@@ -1,0 +1,219 @@
+//! Adapters from files and of a server, on the command line.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+fn demo(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo").join(path)
+}
+
+fn neon() -> String {
+    demo("adapters/neon").to_str().unwrap().to_owned()
+}
+
+fn cogwheel(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cogwheel")).args(arguments).output().unwrap()
+}
+
+/// A short generation of frames as they are; gives them and what was told.
+#[track_caller]
+fn frames(folder: &Path, model: &Path, arguments: &[&str]) -> (Vec<u8>, String) {
+    let output = folder.join("frames.safetensors");
+    let model = model.to_str().unwrap();
+    let at = if model.starts_with("http:") { "--endpoint" } else { "--model" };
+    let prompt = "a red circle moving left on a dark background";
+    let mut all = vec!["generate", "--prompt", prompt, "--seed", "1", at, model];
+    all.extend(["--num-inference-steps", "2", "--num-frames", "9"]);
+    all.extend(["--output", output.to_str().unwrap()]);
+    all.extend(arguments);
+    let ended = cogwheel(&all);
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{told}");
+    (fs::read(output).unwrap(), told)
+}
+
+#[track_caller]
+fn refused(output: &Output, expected: &str) {
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let error = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(error.starts_with("error: ") && error.lines().count() == 1, "{error}");
+    assert!(error.contains(expected), "expected '{expected}' in '{error}'");
+}
+
+#[track_caller]
+fn told(output: Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn an_adapter_changes_the_video_and_what_was_found_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = demo("model");
+    let (base, _) = frames(folder.path(), &model, &[]);
+    let lora = format!("{},name=glow,scale=0.5", neon());
+    let (glowing, notes) = frames(folder.path(), &model, &["--lora", &lora]);
+    assert!(base != glowing);
+    let found = "note: adapter glow: diffusers layout, ";
+    assert!(notes.contains(found) && notes.contains("scale 0.5"), "{notes}");
+    let (off, _) = frames(folder.path(), &model, &["--lora", &format!("{},scale=0", neon())]);
+    assert!(base == off);
+    let twice = format!("{},scale=0.25", neon());
+    let both = ["--lora", &twice, "--lora", &format!("{twice},name=again")];
+    let (both, _) = frames(folder.path(), &model, &both);
+    assert!(both != base);
+}
+
+#[test]
+fn bad_adapters_are_refused_before_any_weight_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken.safetensors");
+    fs::write(&broken, "nothing of the sort").unwrap();
+    let pickle = folder.path().join("old.bin");
+    fs::write(&pickle, "").unwrap();
+    let output = folder.path().join("a.mp4");
+    let generate = |source: &[&str], lora: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cogwheel"));
+        // Nothing of this gets as far as the runtime, so it must not matter that there is none.
+        command.env("ORT_DYLIB_PATH", "/nonexistent");
+        command.args(["generate", "--prompt", "x", "--lora", lora, "--output"]).arg(&output);
+        command.args(source).output().unwrap()
+    };
+    let model = demo("model");
+    let other = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/data/adapters/attention.safetensors");
+    let other = other.to_str().unwrap();
+    for source in [["--model", model.to_str().unwrap()], ["--endpoint", "http://127.0.0.1:1"]] {
+        refused(&generate(&source, broken.to_str().unwrap()), "broken.safetensors");
+        refused(&generate(&source, pickle.to_str().unwrap()), "pickle");
+        refused(&generate(&source, "/none"), "/none");
+        refused(&generate(&source, &format!("{},weight-name=none", neon())), "'none'");
+    }
+    refused(&generate(&["--model", model.to_str().unwrap()], other), "expected an adapter for");
+    let mut twice = vec!["generate", "--prompt", "x", "--model", model.to_str().unwrap()];
+    let neon = neon();
+    twice.extend(["--output", output.to_str().unwrap(), "--lora", &neon, "--lora", &neon]);
+    refused(&cogwheel(&twice), "again");
+    assert!(!output.exists());
+}
+
+#[test]
+fn a_file_is_shown_beside_a_model_without_a_server() {
+    let model = demo("model");
+    let show = ["adapters", "show", &neon(), "--model", model.to_str().unwrap()];
+    let text = told(cogwheel(&show));
+    assert!(text.contains("layout    diffusers") && text.contains("rank"), "{text}");
+    let json = told(cogwheel(&[&show[..], &["--json", "--alpha", "3"]].concat()));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["alphas"][0]["alpha"], 3.0);
+    assert_eq!(
+        (&json["alphas"][0]["source"], &json["stated_alpha"]),
+        (&"stated".into(), &3.0.into())
+    );
+    assert_eq!(json["digest"].as_str().unwrap().len(), 64);
+}
+
+#[test]
+fn a_merged_transformer_is_a_model_that_gives_what_the_adapters_give() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("merged");
+    copy_folder(&demo("model"), &model);
+    fs::remove_dir_all(model.join("transformer")).unwrap();
+    let output = model.join("transformer");
+    let base = demo("model");
+    let lora = format!("{},scale=0.7", neon());
+    let merge =
+        ["adapters", "merge", "--model", base.to_str().unwrap(), "--lora", &lora, "--output"];
+    let merge = [&merge[..], &[output.to_str().unwrap()]].concat();
+    assert_eq!(told(cogwheel(&merge)), format!("{}\n", output.display()));
+    let names: Vec<_> =
+        fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(
+        fs::read(output.join("config.json")).unwrap(),
+        fs::read(base.join("transformer/config.json")).unwrap()
+    );
+    // The demo checkpoint is in fp16: computed so, a variant is rounded as the merged file is.
+    let (merged, _) = frames(folder.path(), &model, &["--precision", "fp16"]);
+    let (variant, _) = frames(folder.path(), &base, &["--precision", "fp16", "--lora", &lora]);
+    assert!(merged == variant);
+    // Nothing that is there is written over, and nothing is left beside it.
+    refused(&cogwheel(&merge), "expected a folder that is not there yet");
+    let left = fs::read_dir(&model).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!left.into_iter().any(|name| name.to_string_lossy().starts_with('.')));
+}
+
+#[test]
+fn a_server_keeps_what_it_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, endpoint) = serve(&demo("adapters"));
+    let at = ["--endpoint", endpoint.as_str()];
+    let adapters = |arguments: &[&str]| cogwheel(&[&["adapters"], arguments, &at[..]].concat());
+    let list = told(adapters(&["list"]));
+    assert!(list.contains("bounce") && list.contains("neon"), "{list}");
+    let added = told(adapters(&["add", &neon(), "--name", "glow", "--alpha", "2"]));
+    assert!(added.contains("glow") && added.contains("stated"), "{added}");
+    let unnamed = told(adapters(&["add", &neon()]));
+    let digest = unnamed.lines().find_map(|line| line.strip_prefix("digest    ")).unwrap();
+    let json = told(adapters(&["list", "--json"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let names: Vec<_> = json.as_array().unwrap().iter().map(|adapter| &adapter["name"]).collect();
+    assert!(names.contains(&&digest[..16].into()), "{names:?}");
+    refused(&adapters(&["add", &neon(), "--name", "glow"]), "stands for");
+    refused(&adapters(&["show", "none"]), "'none'");
+    assert_eq!(told(adapters(&["remove", "glow"])), "glow: removed\n");
+    assert_eq!(told(adapters(&["remove", "glow"])), "glow: was not there\n");
+
+    let at = PathBuf::from(&endpoint);
+    let (named, _) = frames(folder.path(), &at, &["--adapter", "neon=0.5"]);
+    let lora = format!("{},scale=0.5", neon());
+    let (sent, notes) = frames(folder.path(), &at, &["--lora", &lora]);
+    assert!(named == sent);
+    assert!(notes.contains(&format!("note: adapter {}: ", &digest[..16])), "{notes}");
+    let (local, _) = frames(folder.path(), &demo("model"), &["--lora", &lora]);
+    assert!(local == sent);
+    let output = folder.path().join("a.mp4");
+    let unknown = ["generate", "--prompt", "x", "--adapter", "noen", "--endpoint", &endpoint];
+    let unknown = [&unknown[..], &["--output", output.to_str().unwrap()]].concat();
+    refused(&cogwheel(&unknown), "such as 'neon'");
+    drop(server);
+}
+
+/// A server that ends with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn serve(adapters: &Path) -> (Server, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cogwheel"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--model"]);
+    command.arg(demo("model")).arg("--adapter-dir").arg(adapters);
+    let mut server = Server(command.stderr(Stdio::piped()).spawn().unwrap());
+    let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines();
+    let line = log.find_map(|line| line.ok().filter(|line| line.contains("\"listening\"")));
+    let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+    // A full pipe would stop the server.
+    std::thread::spawn(move || log.for_each(drop));
+    (server, format!("http://{}", line["address"].as_str().unwrap()))
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
