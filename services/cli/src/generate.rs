@@ -1,6 +1,7 @@
 //! `cogwheel generate`: checks, asks, follows, writes.
 
 mod adapters;
+mod comparison;
 mod plan;
 mod reception;
 mod request;
@@ -14,7 +15,9 @@ use cogwheel_service::{Address, Exit, Fatal};
 use crate::args::GenerateArgs;
 use crate::chain::Chain;
 use crate::client::Generation;
+use crate::output::Kind;
 use crate::progress::Progress;
+use comparison::Comparison;
 use plan::{Plan, Source};
 use reception::Reception;
 
@@ -40,7 +43,7 @@ pub fn run(args: GenerateArgs) -> Result<(), Fatal> {
 
 async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
     let interrupted = interruption()?;
-    let Plan { source, request, video, latents, notice, mut loras } = plan;
+    let Plan { source, request, video, latents, notice, compare, mut loras } = plan;
     if let Some(notice) = notice {
         progress.note(&notice);
     }
@@ -55,7 +58,7 @@ async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
                 for note in loras.send(&address).await? {
                     reception.progress().note(&note);
                 }
-                follow(&address, request, reception).await
+                follow(&address, request, compare, reception).await
             };
             tokio::select! {
                 result = sent => result,
@@ -65,7 +68,7 @@ async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
         Source::Model(settings) => {
             let (chain, address) = Chain::in_memory(*settings);
             let result = tokio::select! {
-                result = follow(&address, request, reception) => result,
+                result = follow(&address, request, compare, reception) => result,
                 () = interrupted => Err(cut()),
             };
             let is_done = result.is_ok();
@@ -82,13 +85,26 @@ async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
 /// written right here.
 async fn follow(
     address: &Address,
-    request: GenerateVideoRequest,
+    mut request: GenerateVideoRequest,
+    compare: Option<Kind>,
     mut reception: Reception<'_>,
 ) -> Result<(), Fatal> {
+    let mut comparison = match compare {
+        Some(kind) => {
+            Some(Comparison::begin(address, &mut request, kind, reception.progress_mut()).await?)
+        }
+        None => None,
+    };
     let mut generation = Generation::start(address, request).await?;
     while let Some(response) = generation.next().await? {
-        for path in reception.take(response)? {
-            reception.progress().aside(|| print(&path))?;
+        let responses = match &mut comparison {
+            Some(comparison) => comparison.turn(response)?,
+            None => vec![response],
+        };
+        for response in responses {
+            for path in reception.take(response)? {
+                reception.progress().aside(|| print(&path))?;
+            }
         }
     }
     reception.finish()

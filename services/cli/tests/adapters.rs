@@ -182,6 +182,64 @@ fn a_server_keeps_what_it_is_sent() {
     drop(server);
 }
 
+#[test]
+fn a_comparison_has_the_video_without_the_adapters_on_the_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = demo("model");
+    let picture = |name: &str, arguments: &[&str]| {
+        let output = format!("{}/", folder.path().join(name).display());
+        let mut all = vec!["generate", "--prompt", "a red circle", "--seed", "1", "--model"];
+        all.extend([model.to_str().unwrap(), "--num-inference-steps", "2", "--num-frames", "9"]);
+        all.extend(["--output", &output]);
+        all.extend(arguments);
+        told(cogwheel(&all));
+        assert_eq!(fs::read_dir(&output).unwrap().count(), 9);
+        pixels(&Path::new(&output).join("00008.png"))
+    };
+    let neon = neon();
+    let lora = ["--lora", neon.as_str()];
+    let (side, left) = picture("left", &[]);
+    let (_, right) = picture("right", &lora);
+    let (width, both) = picture("both", &[&lora[..], &["--compare"]].concat());
+    assert_eq!(width, 2 * side);
+    let row = 3 * side as usize;
+    let rows = left.chunks(row).zip(right.chunks(row));
+    let expected: Vec<u8> = rows.flat_map(|(left, right)| [left, right].concat()).collect();
+    assert!(both == expected);
+
+    let clip = folder.path().join("clip.mp4");
+    let mut clips =
+        vec!["generate", "--prompt", "x", "--model", model.to_str().unwrap(), "--compare"];
+    clips.extend(["--num-inference-steps", "1", "--num-frames", "9", "--output"]);
+    clips.push(clip.to_str().unwrap());
+    refused(&cogwheel(&clips), "expected --lora or --adapter");
+    clips.extend(lora);
+    told(cogwheel(&clips));
+    assert_eq!(&fs::read(&clip).unwrap()[4..8], b"ftyp");
+    refused(&cogwheel(&[&clips[..], &["--num-videos", "2"]].concat()), "expected one video");
+    let tensors = folder.path().join("a.safetensors");
+    let place = clips.iter().position(|word| *word == clip.to_str().unwrap()).unwrap();
+    clips[place] = tensors.to_str().unwrap();
+    refused(&cogwheel(&clips), "found .safetensors");
+    // Together they are wider than MP4 can have, either alone is not.
+    clips[place] = clip.to_str().unwrap();
+    fs::remove_file(&clip).unwrap();
+    let wide = cogwheel(&[&clips[..], &["--width", "2048", "--height", "16"]].concat());
+    assert_eq!(wide.status.code(), Some(2), "{wide:?}");
+    assert!(String::from_utf8(wide.stderr).unwrap().contains("side by side"));
+    assert!(!clip.exists());
+}
+
+/// Width and bytes of a picture.
+fn pixels(path: &Path) -> (u32, Vec<u8>) {
+    let decoder = png::Decoder::new(BufReader::new(fs::File::open(path).unwrap()));
+    let mut reader = decoder.read_info().unwrap();
+    let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut bytes).unwrap();
+    bytes.truncate(info.buffer_size());
+    (info.width, bytes)
+}
+
 /// A server that ends with the test.
 struct Server(Child);
 

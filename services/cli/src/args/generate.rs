@@ -74,6 +74,9 @@ pub struct GenerateArgs {
     /// Use an adapter that the server has, with --endpoint; after those of --lora
     #[arg(long, value_name = "NAME[=SCALE]")]
     pub adapter: Vec<NamedAdapter>,
+    /// Put the same prompt and seed without the adapters on the left of one video
+    #[arg(long)]
+    pub compare: bool,
     #[command(flatten)]
     /// How the model is computed, with --model.
     pub compute: ComputeArgs,

@@ -18,6 +18,17 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<(), Fatal> {
              adapters: use --lora",
         ));
     }
+    if args.compare {
+        let many = args.num_videos.unwrap_or(1);
+        if args.lora.is_empty() && args.adapter.is_empty() {
+            return Err(Fatal::usage("--compare: expected --lora or --adapter, found neither"));
+        }
+        if many > 1 {
+            return Err(Fatal::usage(format!(
+                "--compare: expected one video, found --num-videos {many}"
+            )));
+        }
+    }
     // How a server computes is its own affair, whatever this machine's environment says.
     if args.endpoint.is_some() { Ok(()) } else { precision(&args.compute) }
 }

@@ -8,9 +8,10 @@ use crate::args::{GenerateArgs, MAX_VIDEOS};
 use crate::chain::{self, Chain, ChainSettings, StageQueue};
 use crate::client;
 use crate::latents;
-use crate::output::Target;
+use crate::output::{Kind, Target};
 
 use super::adapters::{Loras, choices};
+use super::comparison::NO_TENSORS;
 use super::request::request;
 
 /// A command whose every file and folder has been looked at.
@@ -21,6 +22,8 @@ pub(super) struct Plan {
     pub(super) latents: Option<Target>,
     /// What the user should know of how it will be computed.
     pub(super) notice: Option<String>,
+    /// Whether the video is put beside one without the adapters: what it becomes.
+    pub(super) compare: Option<Kind>,
     /// The adapters of files.
     pub(super) loras: Loras,
 }
@@ -40,6 +43,10 @@ impl Plan {
     /// What is missing, malformed, unfit or unwritable.
     pub(super) fn new(mut args: GenerateArgs) -> Result<Self, Fatal> {
         let video = Target::video(&args.output, args.num_videos).map_err(Fatal::usage)?;
+        let compare = args.compare.then(|| video.kind());
+        if compare == Some(Kind::Tensors) {
+            return Err(Fatal::usage(NO_TENSORS));
+        }
         let output_latents = match &args.output_latents {
             Some(path) => Some(Target::latents(path, args.num_videos).map_err(Fatal::usage)?),
             None => None,
@@ -91,6 +98,6 @@ impl Plan {
             // The command line holds one of them.
             (None, None) => return Err(Fatal::usage("expected --model or --endpoint")),
         };
-        Ok(Self { source, request, video, latents: output_latents, notice, loras })
+        Ok(Self { source, request, video, latents: output_latents, notice, compare, loras })
     }
 }

@@ -75,6 +75,11 @@ impl<'a> Reception<'a> {
         self.progress
     }
 
+    /// The same, to tell of another generation.
+    pub(super) fn progress_mut(&mut self) -> &mut Progress {
+        self.progress
+    }
+
     /// The stream has ended.
     ///
     /// # Errors

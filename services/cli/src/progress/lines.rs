@@ -1,4 +1,4 @@
-use cogwheel_api::denoiser::v1::{Sampling, Scheduler, StepCompleted, VideoSize};
+use cogwheel_api::denoiser::v1::{Sampling, Scheduler, StepCompleted, VariantMerging, VideoSize};
 use cogwheel_api::generation::v1::{
     Accepted, Stage, VideoCompleted, generate_video_response::Event,
 };
@@ -38,7 +38,13 @@ impl Lines {
                 format!("{stage}: {} {requests} ahead", queued.queue_position)
             }
             Event::VariantMerging(merging) => {
-                format!("merging adapters: {} of {} tensors", merging.tensors, merging.num_tensors)
+                let VariantMerging { tensors, num_tensors } = *merging;
+                // Hundreds of tensors take seconds: a line for each tenth is enough.
+                let tenth = |tensors: u32| u64::from(tensors) * 10 / u64::from(num_tensors.max(1));
+                if tenth(tensors) == tenth(tensors.saturating_sub(1)) {
+                    return None;
+                }
+                format!("merging adapters: {tensors} of {num_tensors} tensors")
             }
             Event::StepCompleted(step) => self.step(step),
             Event::FramesDecoded(decoded) => {
