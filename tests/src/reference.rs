@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use cogwheel_api::denoiser::v1::Scheduler;
-use cogwheel_api::generation::v1::{GenerateVideoRequest, OutputFormat};
+use cogwheel_api::generation::v1::{AdapterChoice, GenerateVideoRequest, OutputFormat};
 use cogwheel_tensor::{DType, Tensor};
 use cogwheel_weights::Weights;
 
@@ -44,6 +44,8 @@ struct Settings {
     guidance_scale: f64,
     seed: u64,
     storage: Option<String>,
+    #[serde(default)]
+    adapters: Vec<(String, f32)>,
 }
 
 impl Case {
@@ -71,6 +73,7 @@ impl Case {
             seed: Some(settings.seed),
             output_format: OutputFormat::Frames.into(),
             return_latents: true,
+            adapters: settings.adapters.into_iter().map(choice).collect(),
             ..GenerateVideoRequest::default()
         };
         let precision = match settings.storage.as_deref() {
@@ -82,6 +85,10 @@ impl Case {
         let tensor = |name| tensors.tensor_as(name, DType::F32).unwrap();
         Self { model, request, precision, latents: tensor("latents"), frames: tensor("frames") }
     }
+}
+
+fn choice((name, scale): (String, f32)) -> AdapterChoice {
+    AdapterChoice { name, scale: Some(scale) }
 }
 
 /// The `case` entry of a safetensors file's metadata.
