@@ -41,6 +41,12 @@ impl Chain {
         Self::launch(model, &["--threads", "1", "--precision", precision], &[], Residency::Apart)
     }
 
+    /// Starts the services with the adapters of a folder; `denoiser` are further flags of the denoiser.
+    pub fn start_adapters(model: &Path, adapters: &Path, denoiser: &[&str]) -> Self {
+        let adapters = ["--adapter-dir", adapters.to_str().unwrap()];
+        Self::launch_with(model, &["--threads", "1"], denoiser, &adapters, Residency::Apart)
+    }
+
     /// Starts the services as where memory holds one stage at a time.
     pub fn start_one_by_one(model: &Path) -> Self {
         Self::launch(model, &["--release-after-use"], &[], Residency::OneByOne)
@@ -52,14 +58,24 @@ impl Chain {
         orchestrator: &[&str],
         residency: Residency,
     ) -> Self {
+        Self::launch_with(model, stage_flags, &[], orchestrator, residency)
+    }
+
+    fn launch_with(
+        model: &Path,
+        stage_flags: &[&str],
+        denoiser: &[&str],
+        orchestrator: &[&str],
+        residency: Residency,
+    ) -> Self {
         let model = model.to_str().unwrap().to_owned();
         let mut stage = vec!["--model", &model, "--execution-provider", "cpu"];
         stage.extend(stage_flags);
         let mut tasks = Vec::new();
         let mut stage_shutdowns = Vec::new();
         macro_rules! start {
-            ($service:ident) => {{
-                let settings: $service::Settings = parse(&stage);
+            ($service:ident, $flags:expr) => {{
+                let settings: $service::Settings = parse(&[stage.as_slice(), $flags].concat());
                 let (connector, listener) = memory_listener();
                 let shutdown = Shutdown::new();
                 stage_shutdowns.push(shutdown.clone());
@@ -69,8 +85,11 @@ impl Chain {
                 connector
             }};
         }
-        let stages =
-            [start!(cogwheel_text_encoder), start!(cogwheel_denoiser), start!(cogwheel_vae)];
+        let stages = [
+            start!(cogwheel_text_encoder, &[]),
+            start!(cogwheel_denoiser, denoiser),
+            start!(cogwheel_vae, &[]),
+        ];
 
         let mut flags = vec!["--model", &model];
         // The addresses are replaced below: in-memory ones have no text.

@@ -22,8 +22,6 @@ pub struct Case {
     pub model: PathBuf,
     /// What was asked for; frames and latents are asked for as they are.
     pub request: GenerateVideoRequest,
-    /// The folder of its adapters, where it has some.
-    pub adapter_dir: Option<PathBuf>,
     /// As `--precision` names it.
     pub precision: &'static str,
     /// [frames, channels, height, width] after the last step, fp32.
@@ -46,7 +44,6 @@ struct Settings {
     guidance_scale: f64,
     seed: u64,
     storage: Option<String>,
-    /// Names and scales.
     #[serde(default)]
     adapters: Vec<(String, f32)>,
 }
@@ -61,12 +58,6 @@ impl Case {
             "demo" => repository().join("demo/model"),
             name => data("checkpoints").join(name),
         };
-        let adapter_dir = match settings.checkpoint.as_str() {
-            _ if settings.adapters.is_empty() => None,
-            "demo" => Some(repository().join("demo/adapters")),
-            _ => Some(data("adapters")),
-        };
-        let choice = |(name, scale)| AdapterChoice { name, scale: Some(scale) };
         let dpm = settings.scheduler == "dpm";
         let scheduler = if dpm { Scheduler::Dpm } else { Scheduler::Ddim };
         let request = GenerateVideoRequest {
@@ -92,9 +83,12 @@ impl Case {
             Some(other) => panic!("expected a half precision, found {other}"),
         };
         let tensor = |name| tensors.tensor_as(name, DType::F32).unwrap();
-        let (latents, frames) = (tensor("latents"), tensor("frames"));
-        Self { model, request, adapter_dir, precision, latents, frames }
+        Self { model, request, precision, latents: tensor("latents"), frames: tensor("frames") }
     }
+}
+
+fn choice((name, scale): (String, f32)) -> AdapterChoice {
+    AdapterChoice { name, scale: Some(scale) }
 }
 
 /// The `case` entry of a safetensors file's metadata.

@@ -1,8 +1,10 @@
 //! Adapters through the public API: registered by upload and by path, described, deleted, used.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cogwheel_api::adapter::v1::adapter_service_client::AdapterServiceClient;
 use cogwheel_api::adapter::v1::{
@@ -313,4 +315,62 @@ async fn an_adapter_that_is_deleted_while_it_is_used_serves_to_the_end() {
     let again = generate(&chain, &[("neon", 1.0)]).await.unwrap();
     assert_eq!(again.frames, video.frames);
     chain.stop().await;
+}
+
+/// Sixteen callers register, use and delete names that others use too: whatever was accepted gives what it gives alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_come_and_go_under_load_never_give_another_video() {
+    let data = tempfile::tempdir().unwrap();
+    let chain = Chain::start_with(&model(), &["--data-dir", data.path().to_str().unwrap()]);
+    let files = ["neon", "bounce"].map(|name| fs::read(file(name)).unwrap());
+    let mut alone = HashMap::new();
+    for bytes in &files {
+        let digest = upload(&chain, "alone", bytes).await.unwrap().digest;
+        let video = generate(&chain, &[("alone", 1.0)]).await.unwrap();
+        alone.insert(digest, video.frames);
+        assert!(delete(&chain, "alone").await);
+    }
+    let (chain, alone, files) = (Arc::new(chain), Arc::new(alone), Arc::new(files));
+    let mut work = tokio::task::JoinSet::new();
+    for index in 0..12 {
+        let (chain, alone) = (Arc::clone(&chain), Arc::clone(&alone));
+        let files = Arc::clone(&files);
+        work.spawn(async move {
+            let name = ["a", "b", "c"][index % 3];
+            // The name may stand for the other file just now.
+            match upload(&chain, name, &files[index % 2]).await {
+                Ok(_) => {}
+                Err(status) => assert_eq!(status.code(), Code::AlreadyExists, "{status}"),
+            }
+            let made = match generate(&chain, &[(name, 1.0)]).await {
+                Ok(video) => {
+                    let Some((_, Event::Accepted(accepted))) = video.events.first() else {
+                        panic!()
+                    };
+                    assert!(video.frames == alone[&accepted.adapters[0].digest]);
+                    true
+                }
+                // Someone has deleted it in between.
+                Err(status) => {
+                    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+                    false
+                }
+            };
+            delete(&chain, name).await;
+            made
+        });
+    }
+    let made = work.join_all().await.into_iter().filter(|made| *made).count();
+    assert!(made > 0);
+    for name in ["a", "b", "c"] {
+        delete(&chain, name).await;
+    }
+    Arc::try_unwrap(chain).unwrap().stop().await;
+    // Nothing is left but the lock and the empty list.
+    let left: Vec<_> = fs::read_dir(data.path().join("adapters"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != ".lock" && name != "adapters.json")
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }

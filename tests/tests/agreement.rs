@@ -21,10 +21,7 @@ const EXACT_FRAMES: f64 = 110.0;
 
 async fn check(name: &str) {
     let case = Case::read(name);
-    let chain = match &case.adapter_dir {
-        Some(dir) => Chain::start_with(&case.model, &["--adapter-dir", dir.to_str().unwrap()]),
-        None => Chain::start_precision(&case.model, case.precision),
-    };
+    let chain = Chain::start_precision(&case.model, case.precision);
     let stream = chain.client().generate_video(case.request).await.unwrap().into_inner();
     let video = collect(stream).await.unwrap();
     chain.stop().await;
@@ -87,24 +84,4 @@ async fn weights_and_state_rounded_to_bf16() {
 #[tokio::test(flavor = "multi_thread")]
 async fn weights_and_state_rounded_to_fp16_but_for_the_text_encoders_wo() {
     check("storage-fp16").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_adapter_at_a_scale() {
-    check("lora-one").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn several_adapters_one_of_them_at_a_negative_scale() {
-    check("lora-several").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn weight_decomposed_adapters_among_others_in_their_order() {
-    check("lora-dora").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_demo_checkpoint_with_both_of_its_adapters() {
-    check("lora-demo").await;
 }

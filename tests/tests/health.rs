@@ -103,6 +103,8 @@ async fn every_service_is_told_under_its_name_and_as_a_process() {
         }
         assert_eq!(health(&channel, "cogwheel.unknown.v1.Service").await, Err(Code::NotFound));
     }
+    // The orchestrator has another one.
+    assert_eq!(health(&chain.channel(), "cogwheel.adapter.v1.AdapterService").await, Ok(SERVING));
     chain.stop().await;
 }
 

@@ -14,6 +14,7 @@ import pairs
 import text_encoder
 import transformer
 import vae
+import variants
 
 
 def main():
@@ -26,6 +27,8 @@ def main():
     line, reading = adapter.line(adapter.parse())
     print(pairs.show(line))
     print(f"of it, reading and describing the adapter: {reading:.3f}s", flush=True)
+    sys.argv = [variants.__file__]
+    variants.report(variants.parse())
     sys.argv = [generation.__file__]
     line, outside = generation.line(generation.parse())
     print(pairs.show(line))

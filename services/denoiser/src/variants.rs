@@ -3,6 +3,7 @@
 mod base;
 mod cache;
 mod error;
+mod line;
 mod make;
 mod resident;
 
@@ -14,11 +15,12 @@ use cogwheel_engine::{Variant, VariantMaker};
 use cogwheel_lora::{Recipe, VariantId};
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_tensor::Storage;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use base::Base;
 use cache::VariantCache;
 pub use error::VariantError;
+use line::{IsThere, Line, Place};
 use resident::Resident;
 
 /// Requests that hold a variant at once: the one that runs, and the next, whose variant is merged meanwhile.
@@ -31,6 +33,8 @@ pub struct VariantSettings {
     pub byte_budget: u64,
     /// Where merged tensors are kept on disk, and how many bytes of them.
     pub cache: Option<(PathBuf, u64)>,
+    /// How often a request may be passed by others whose variant is in memory already.
+    pub max_passed: u32,
     /// Threads of a merge while nothing else runs; half of them when something does.
     pub threads: usize,
 }
@@ -45,8 +49,9 @@ pub struct Variants {
     storage: Storage,
     threads: usize,
     cache: Option<VariantCache>,
-    resident: Mutex<Resident>,
-    leases: Arc<Semaphore>,
+    resident: Arc<Mutex<Resident>>,
+    line: Arc<Line>,
+    is_there: IsThere,
     merging: Semaphore,
 }
 
@@ -57,7 +62,7 @@ pub struct Lease {
     pub variant: Variant,
     /// Which one.
     pub id: VariantId,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// How far a merge is.
@@ -81,20 +86,25 @@ impl Variants {
     ) -> Result<Self, VariantError> {
         let storage = checkpoint.storage();
         let cache = settings.cache.map(|(folder, limit)| VariantCache::new(folder, limit, storage));
+        let resident = Arc::new(Mutex::new(Resident::new(settings.byte_budget)));
+        let held = Arc::clone(&resident);
+        let is_there = IsThere(Arc::new(move |id| lock(&held).has(id)));
         Ok(Self {
             base: Base::of(checkpoint),
             maker,
             storage,
             threads: settings.threads.max(1),
             cache: cache.transpose()?,
-            resident: Mutex::new(Resident::new(settings.byte_budget)),
-            leases: Arc::new(Semaphore::new(LEASES)),
+            resident,
+            line: Arc::new(Line::new(LEASES, settings.max_passed)),
+            is_there,
             merging: Semaphore::new(1),
         })
     }
 
     /// The variant of a recipe: at once where it is in memory, else when it is read from the cache or merged, of which
-    /// `progress` tells. Those who ask wait in their order, and for one merge of what several ask for.
+    /// `progress` tells. Those who ask wait in their order, but for what is in memory already, and for one merge of what
+    /// several ask for.
     ///
     /// # Errors
     /// [`VariantError`]: a base that cannot be read, or scales that make weights which are no numbers.
@@ -106,19 +116,18 @@ impl Variants {
         recipe: Recipe,
         progress: watch::Sender<Merging>,
     ) -> Result<Lease, VariantError> {
-        let permit =
-            Arc::clone(&self.leases).acquire_owned().await.map_err(VariantError::closed)?;
         let base = self.base.open().await?;
         let id = recipe.id(base.digest());
+        let place = self.line.place(id, &self.is_there).await;
         if let Some(variant) = self.resident().get(&id) {
-            return Ok(Lease { variant, id, _permit: permit });
+            return Ok(Lease { variant, id, _place: place });
         }
         let _merging = self.merging.acquire().await.map_err(VariantError::closed)?;
         // Whoever was before in the line may have wanted the same.
         if let Some(variant) = self.resident().get(&id) {
-            return Ok(Lease { variant, id, _permit: permit });
+            return Ok(Lease { variant, id, _place: place });
         }
-        let alone = self.leases.available_permits() + 1 == LEASES;
+        let alone = self.line.taken(LEASES) == 1;
         let making = make::Making {
             base,
             recipe,
@@ -136,7 +145,7 @@ impl Variants {
         let made = tokio::task::spawn_blocking(make).await;
         let variant = made.map_err(|error| VariantError::Thread(error.to_string()))??;
         self.resident().insert(id, variant.clone());
-        Ok(Lease { variant, id, _permit: permit })
+        Ok(Lease { variant, id, _place: place })
     }
 
     /// Bytes of the variants that are kept in memory.
@@ -145,8 +154,12 @@ impl Variants {
     }
 
     fn resident(&self) -> MutexGuard<'_, Resident> {
-        self.resident.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.resident)
     }
+}
+
+fn lock(resident: &Mutex<Resident>) -> MutexGuard<'_, Resident> {
+    resident.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says, when it is dropped, that nobody waits any more.

@@ -33,6 +33,9 @@ pub struct AdapterSettings {
         default_value = "64GiB"
     )]
     pub variant_cache_bytes: MemorySize,
+    /// How often a request waits for one behind it whose adapters are merged already
+    #[arg(long, env = "COGWHEEL_MAX_PASSED", value_name = "N", default_value_t = 8)]
+    pub max_passed: u32,
     /// Bytes of adapters' files that are kept
     #[arg(long, env = "COGWHEEL_ADAPTER_BYTES", value_name = "BYTES", default_value = "16GiB")]
     pub adapter_bytes: MemorySize,
@@ -45,6 +48,7 @@ impl Default for AdapterSettings {
             variant_memory: None,
             variant_cache: None,
             variant_cache_bytes: MemorySize { bytes: 64 << 30 },
+            max_passed: 8,
             adapter_bytes: MemorySize { bytes: 16 << 30 },
         }
     }
@@ -64,6 +68,7 @@ impl AdapterSettings {
         VariantSettings {
             byte_budget,
             cache: self.variant_cache.clone().map(|dir| (dir, self.variant_cache_bytes.bytes)),
+            max_passed: self.max_passed,
             threads: threads.unwrap_or_else(cores),
         }
     }

@@ -31,6 +31,11 @@ impl Resident {
         Some(kept.variant.clone())
     }
 
+    /// Whether the variant is here; no use of it.
+    pub(super) fn has(&self, id: &VariantId) -> bool {
+        self.variants.contains_key(id)
+    }
+
     /// Keeps a variant, used now; lets those go that were not used the longest until the budget holds, at last itself.
     /// Whoever still runs with one that was let go keeps it as long.
     pub(super) fn insert(&mut self, id: VariantId, variant: Variant) {

@@ -41,7 +41,7 @@ fn variants_with(settings: VariantSettings, storage: Storage, matrix_unit: bool)
 
 fn variants(byte_budget: u64, cache: Option<&Path>) -> Arc<Variants> {
     let cache = cache.map(|folder| (folder.to_path_buf(), u64::MAX));
-    let settings = VariantSettings { byte_budget, cache, threads: 2 };
+    let settings = VariantSettings { byte_budget, cache, max_passed: 8, threads: 2 };
     variants_with(settings, Storage::Fp32, true)
 }
 
@@ -119,7 +119,8 @@ async fn a_variant_predicts_what_the_model_that_peft_merged_does() {
         let weights = checkpoint.weights_transformer().unwrap();
         let mut model = Transformer::load(&runtime, config, &weights, &options).unwrap();
         let base = predict(&mut model, None);
-        let settings = VariantSettings { byte_budget: u64::MAX, cache: None, threads: 1 };
+        let settings =
+            VariantSettings { byte_budget: u64::MAX, cache: None, max_passed: 8, threads: 1 };
         let variants = variants_with(settings, Storage::Fp32, matrix_unit);
         for (case, adapters) in cases {
             let (lease, merged) = lease(&variants, adapters).await;
@@ -210,7 +211,8 @@ fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
 
 #[tokio::test]
 async fn merged_weights_are_rounded_once_to_the_precision() {
-    let settings = || VariantSettings { byte_budget: u64::MAX, cache: None, threads: 1 };
+    let settings =
+        || VariantSettings { byte_budget: u64::MAX, cache: None, max_passed: 8, threads: 1 };
     let full = variants_with(settings(), Storage::Fp32, true);
     let short = variants_with(settings(), Storage::Bf16, true);
     let (full, _) = lease(&full, &[("attention", 0.7)]).await;
@@ -288,7 +290,7 @@ async fn what_a_killed_writer_left_is_not_in_the_way() {
 async fn the_cache_keeps_to_its_limit() {
     let folder = tempfile::tempdir().unwrap();
     let cache = Some((folder.path().to_path_buf(), 1));
-    let settings = VariantSettings { byte_budget: u64::MAX, cache, threads: 1 };
+    let settings = VariantSettings { byte_budget: u64::MAX, cache, max_passed: 8, threads: 1 };
     let variants = variants_with(settings, Storage::Fp32, true);
     for scale in [1.0, 2.0, 3.0] {
         lease(&variants, &[("attention", scale)]).await;
@@ -300,7 +302,7 @@ async fn the_cache_keeps_to_its_limit() {
 async fn a_cache_that_is_no_folder_is_told_at_the_start() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let cache = Some((file.path().to_path_buf(), 1));
-    let settings = VariantSettings { byte_budget: 0, cache, threads: 1 };
+    let settings = VariantSettings { byte_budget: 0, cache, max_passed: 8, threads: 1 };
     let checkpoint = checkpoint();
     let maker = Transformer::variant_maker(&checkpoint.transformer, &options(true)).unwrap();
     let error = Variants::new(&checkpoint, maker, settings).unwrap_err();
@@ -309,7 +311,7 @@ async fn a_cache_that_is_no_folder_is_told_at_the_start() {
 
 #[tokio::test]
 async fn scales_that_make_no_numbers_are_refused() {
-    let settings = VariantSettings { byte_budget: 0, cache: None, threads: 1 };
+    let settings = VariantSettings { byte_budget: 0, cache: None, max_passed: 8, threads: 1 };
     let variants = variants_with(settings, Storage::Fp16, true);
     let (progress, _) = watch::channel(Merging::default());
     let error = variants.lease(recipe(&[("attention", 1e12)]), progress).await;
