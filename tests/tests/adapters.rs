@@ -317,7 +317,7 @@ async fn an_adapter_that_is_deleted_while_it_is_used_serves_to_the_end() {
     chain.stop().await;
 }
 
-/// Sixteen callers register, use and delete names that others use too: whatever was accepted gives what it gives alone.
+/// Twelve callers register, use and delete names that others use too: whatever was accepted gives what it gives alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_come_and_go_under_load_never_give_another_video() {
     let data = tempfile::tempdir().unwrap();
@@ -337,10 +337,10 @@ async fn names_that_come_and_go_under_load_never_give_another_video() {
         let files = Arc::clone(&files);
         work.spawn(async move {
             let name = ["a", "b", "c"][index % 3];
-            // The name may stand for the other file just now.
-            match upload(&chain, name, &files[index % 2]).await {
-                Ok(_) => {}
-                Err(status) => assert_eq!(status.code(), Code::AlreadyExists, "{status}"),
+            // The name may stand for the other file just now, or too many come at once.
+            if let Err(status) = upload(&chain, name, &files[index % 2]).await {
+                let expected = [Code::AlreadyExists, Code::ResourceExhausted];
+                assert!(expected.contains(&status.code()), "{status}");
             }
             let made = match generate(&chain, &[(name, 1.0)]).await {
                 Ok(video) => {
