@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cogwheel_api::generation::v1::GenerateVideoRequest;
+use cogwheel_denoiser::AdapterSettings;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_orchestrator::{AdapterArgs, RegisteredAdapter, RequestLimits, Residency};
 use cogwheel_service::{
@@ -47,6 +48,8 @@ pub struct ChainSettings {
     pub adapters: AdapterArgs,
     /// Adapters that are registered beside those.
     pub given_adapters: Vec<Arc<RegisteredAdapter>>,
+    /// How variants of the model are kept.
+    pub variants: AdapterSettings,
 }
 
 /// A stage's queue.
@@ -101,14 +104,14 @@ impl Chain {
         };
         let stages_shutdown = Shutdown::new();
         let mut stages = JoinSet::new();
-        let mut start = |run: fn(StageArgs, Listener, Limits, Shutdown) -> StageTask| {
+        let mut start = |run: &dyn Fn(StageArgs, Listener, Limits, Shutdown) -> StageTask| {
             let (connector, listener) = memory_listener();
             stages.spawn(run(stage.clone(), listener, limits, stages_shutdown.clone()));
             Address::Memory(connector)
         };
         let orchestrator = cogwheel_orchestrator::Settings {
             model: settings.checkpoint.dir.clone(),
-            text_encoder: start(|stage, listener, limits, shutdown| {
+            text_encoder: start(&|stage, listener, limits, shutdown| {
                 let settings = cogwheel_text_encoder::Settings {
                     stage,
                     cache_bytes: EMBEDDINGS_CACHE_BYTES,
@@ -119,16 +122,14 @@ impl Chain {
                     cogwheel_text_encoder::run(settings, listener, limits, &shutdown).await
                 })
             }),
-            denoiser: start(|stage, listener, limits, shutdown| {
-                let settings = cogwheel_denoiser::Settings {
-                    stage,
-                    adapters: cogwheel_denoiser::AdapterSettings::default(),
-                };
+            denoiser: start(&|stage, listener, limits, shutdown| {
+                let adapters = settings.variants.clone();
+                let settings = cogwheel_denoiser::Settings { stage, adapters };
                 Box::pin(async move {
                     cogwheel_denoiser::run(settings, listener, limits, &shutdown).await
                 })
             }),
-            vae: start(|stage, listener, limits, shutdown| {
+            vae: start(&|stage, listener, limits, shutdown| {
                 let settings = cogwheel_vae::Settings { stage, max_latent_bytes: MAX_LATENT_BYTES };
                 Box::pin(
                     async move { cogwheel_vae::run(settings, listener, limits, &shutdown).await },

@@ -21,6 +21,7 @@ pub fn run(args: ServeArgs) -> Result<(), Fatal> {
         size: [None; 3],
         adapters: args.adapters,
         given_adapters: Vec::new(),
+        variants: args.variants,
     };
     let runtime = tokio::runtime::Runtime::new().map_err(Fatal::failed)?;
     let result = runtime.block_on(async {

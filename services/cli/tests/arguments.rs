@@ -179,9 +179,12 @@ fn adapters_are_read_with_their_scales() {
 #[test]
 fn folders_of_a_server_are_read() {
     let options = ["--data-dir", "d", "--adapter-dir", "e", "--adapter-dir", "f"];
-    match read(&[&["serve", "--model", "m"], &options]) {
+    let variants = ["--variant-cache", "g", "--variant-memory", "8GB"];
+    match read(&[&["serve", "--model", "m"], &options, &variants]) {
         Ok(Invocation::Command(Command::Serve(args))) => {
             assert_eq!(args.adapters.data_dir, Some("d".into()));
+            assert_eq!(args.variants.variant_cache, Some("g".into()));
+            assert_eq!(args.variants.variant_memory.unwrap().bytes, 8_000_000_000);
             assert_eq!(args.adapters.adapter_dirs, ["e", "f"].map(PathBuf::from));
         }
         other => panic!("expected serve, found {other:?}"),

@@ -113,12 +113,12 @@ impl Registry {
         let opened = self.examine(&files, registration.alpha)?.map_err(|error| {
             // Where it lies here says nothing to whoever sent it.
             let mut message = error.to_string();
-            for (file, name) in
+            for (path, name) in
                 [(Some(&files.weights), "weights"), (files.config.as_ref(), "config")]
             {
-                let path = file.map(|file| file.display().to_string()).unwrap_or_default();
-                let path = if path.is_empty() { "\0".to_owned() } else { path };
-                message = message.replace(&path, name);
+                if let Some(path) = path {
+                    message = message.replace(&path.display().to_string(), name);
+                }
             }
             Failure::invalid(field(&error).unwrap_or("weights"), message)
         })?;

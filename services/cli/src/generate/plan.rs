@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use cogwheel_api::generation::v1::GenerateVideoRequest;
+use cogwheel_denoiser::AdapterSettings;
 use cogwheel_orchestrator::AdapterArgs;
 use cogwheel_service::{Address, Fatal};
 
@@ -90,6 +91,7 @@ impl Plan {
                     size: [request.num_frames, request.height, request.width],
                     adapters: AdapterArgs::default(),
                     given_adapters: loras.registered.clone(),
+                    variants: AdapterSettings::default(),
                 };
                 // What a server would answer, before a single weight is loaded.
                 Chain::check(&settings, &request).map_err(client::refusal)?;
