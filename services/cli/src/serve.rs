@@ -20,6 +20,7 @@ pub fn run(args: ServeArgs) -> Result<(), Fatal> {
         max_videos: RequestLimits::default().max_videos,
         size: [None; 3],
         adapters: args.adapters,
+        variants: args.variants,
         given_adapters: Vec::new(),
     };
     let runtime = tokio::runtime::Runtime::new().map_err(Fatal::failed)?;

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use cogwheel_denoiser::AdapterSettings;
 use cogwheel_orchestrator::AdapterArgs;
 use cogwheel_service::{ComputeArgs, LogArgs, ServerArgs};
 
@@ -18,6 +19,9 @@ pub struct ServeArgs {
     #[command(flatten)]
     /// Where adapters are and how many.
     pub adapters: AdapterArgs,
+    #[command(flatten)]
+    /// How the denoiser keeps what it merges of them.
+    pub variants: AdapterSettings,
     #[command(flatten)]
     /// How the model is computed.
     pub compute: ComputeArgs,

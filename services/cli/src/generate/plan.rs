@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use cogwheel_api::generation::v1::GenerateVideoRequest;
+use cogwheel_denoiser::AdapterSettings;
 use cogwheel_orchestrator::AdapterArgs;
 use cogwheel_service::{Address, Fatal};
 
@@ -89,6 +90,7 @@ impl Plan {
                     max_videos: MAX_VIDEOS,
                     size: [request.num_frames, request.height, request.width],
                     adapters: AdapterArgs::default(),
+                    variants: AdapterSettings::default(),
                     given_adapters: loras.registered.clone(),
                 };
                 // What a server would answer, before a single weight is loaded.
