@@ -46,10 +46,10 @@ pub struct ChainSettings {
     pub size: [Option<u32>; 3],
     /// Where adapters are and how many.
     pub adapters: AdapterArgs,
+    /// How the denoiser keeps what it merges of them.
+    pub variants: AdapterSettings,
     /// Adapters that are registered beside those.
     pub given_adapters: Vec<Arc<RegisteredAdapter>>,
-    /// How variants of the model are kept.
-    pub variants: AdapterSettings,
 }
 
 /// A stage's queue.
@@ -104,14 +104,16 @@ impl Chain {
         };
         let stages_shutdown = Shutdown::new();
         let mut stages = JoinSet::new();
-        let mut start = |run: &dyn Fn(StageArgs, Listener, Limits, Shutdown) -> StageTask| {
+        let variants = settings.variants(residency, memory_limit);
+        type Run = Box<dyn FnOnce(StageArgs, Listener, Limits, Shutdown) -> StageTask>;
+        let mut start = |run: Run| {
             let (connector, listener) = memory_listener();
             stages.spawn(run(stage.clone(), listener, limits, stages_shutdown.clone()));
             Address::Memory(connector)
         };
         let orchestrator = cogwheel_orchestrator::Settings {
             model: settings.checkpoint.dir.clone(),
-            text_encoder: start(&|stage, listener, limits, shutdown| {
+            text_encoder: start(Box::new(|stage, listener, limits, shutdown| {
                 let settings = cogwheel_text_encoder::Settings {
                     stage,
                     cache_bytes: EMBEDDINGS_CACHE_BYTES,
@@ -121,20 +123,19 @@ impl Chain {
                 Box::pin(async move {
                     cogwheel_text_encoder::run(settings, listener, limits, &shutdown).await
                 })
-            }),
-            denoiser: start(&|stage, listener, limits, shutdown| {
-                let adapters = settings.variants.clone();
-                let settings = cogwheel_denoiser::Settings { stage, adapters };
+            })),
+            denoiser: start(Box::new(|stage, listener, limits, shutdown| {
+                let settings = cogwheel_denoiser::Settings { stage, adapters: variants };
                 Box::pin(async move {
                     cogwheel_denoiser::run(settings, listener, limits, &shutdown).await
                 })
-            }),
-            vae: start(&|stage, listener, limits, shutdown| {
+            })),
+            vae: start(Box::new(|stage, listener, limits, shutdown| {
                 let settings = cogwheel_vae::Settings { stage, max_latent_bytes: MAX_LATENT_BYTES };
                 Box::pin(
                     async move { cogwheel_vae::run(settings, listener, limits, &shutdown).await },
                 )
-            }),
+            })),
             limits: settings.limits(memory_limit),
             adapters: settings.adapters,
             given_adapters: settings.given_adapters,
@@ -235,6 +236,20 @@ impl ChainSettings {
             compute.prepack = Prepack::Off;
         }
         compute
+    }
+
+    /// Where nobody says how much memory variants may take: half of what the other needs leave.
+    fn variants(&self, residency: Residency, memory_limit: Option<u64>) -> AdapterSettings {
+        let mut variants = self.variants.clone();
+        if let (None, Residency::Together, Some(limit)) =
+            (variants.variant_memory, residency, memory_limit)
+        {
+            let copies =
+                if self.compute(residency, memory_limit).prepack == Prepack::Off { 1 } else { 2 };
+            let bytes = limit.saturating_sub(self.together(copies)) / 2;
+            variants.variant_memory = Some(MemorySize { bytes });
+        }
+        variants
     }
 
     /// Bytes of all stages with so many copies of their weights.

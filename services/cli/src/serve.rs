@@ -20,8 +20,8 @@ pub fn run(args: ServeArgs) -> Result<(), Fatal> {
         max_videos: RequestLimits::default().max_videos,
         size: [None; 3],
         adapters: args.adapters,
-        given_adapters: Vec::new(),
         variants: args.variants,
+        given_adapters: Vec::new(),
     };
     let runtime = tokio::runtime::Runtime::new().map_err(Fatal::failed)?;
     let result = runtime.block_on(async {

@@ -55,7 +55,7 @@ pub async fn run(
     let variants = Variants::new(
         &checkpoint,
         maker.map_err(Fatal::usage)?,
-        adapter_settings.variants(&stage, options.threads),
+        adapter_settings.variants(&stage, need.weights + need.activations, options.threads),
     );
     let variants = Arc::new(variants.map_err(Fatal::usage)?);
     let weight_bytes = weight_bytes(&checkpoint, &options);

@@ -42,7 +42,13 @@ pub(super) fn run(model: &Path, loras: &[Lora], output: &Path) -> Result<(), Fat
     let folder = incoming(parent).map_err(|error| unwritten(&error))?;
     let config = model.join("transformer").join(CONFIG);
     fs::copy(&config, folder.path().join(CONFIG)).map_err(|error| unwritten(&error))?;
-    write(&weights, &changed, &folder.path().join(WEIGHTS)).map_err(|error| unwritten(&error))?;
+    let path = folder.path().join(WEIGHTS);
+    write(&weights, &changed, &path).map_err(|error| unwritten(&error))?;
+    // safetensors makes files that only their owner reads; the model's are for whoever reads its config.
+    let like_config = fs::metadata(folder.path().join(CONFIG)).map(|config| config.permissions());
+    like_config
+        .and_then(|permissions| fs::set_permissions(&path, permissions))
+        .map_err(|error| unwritten(&error))?;
     fs::rename(folder.path(), output).map_err(|error| unwritten(&error))?;
     // Nothing of that name is left to remove.
     let _ = folder.keep();

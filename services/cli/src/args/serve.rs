@@ -20,7 +20,7 @@ pub struct ServeArgs {
     /// Where adapters are and how many.
     pub adapters: AdapterArgs,
     #[command(flatten)]
-    /// How variants of the model are kept.
+    /// How the denoiser keeps what it merges of them.
     pub variants: AdapterSettings,
     #[command(flatten)]
     /// How the model is computed.

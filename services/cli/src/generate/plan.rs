@@ -90,8 +90,8 @@ impl Plan {
                     max_videos: MAX_VIDEOS,
                     size: [request.num_frames, request.height, request.width],
                     adapters: AdapterArgs::default(),
-                    given_adapters: loras.registered.clone(),
                     variants: AdapterSettings::default(),
+                    given_adapters: loras.registered.clone(),
                 };
                 // What a server would answer, before a single weight is loaded.
                 Chain::check(&settings, &request).map_err(client::refusal)?;

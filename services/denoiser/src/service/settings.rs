@@ -19,7 +19,8 @@ pub struct Settings {
 /// What the denoiser does with adapters.
 #[derive(Args, Clone, Debug)]
 pub struct AdapterSettings {
-    /// Memory of merged variants that stay when nobody uses them, e.g. 8GiB. Default: a quarter of the memory limit
+    /// Memory of merged variants that stay when nobody uses them, e.g. 8GiB. Default: half of
+    /// what the model leaves of the memory limit
     #[arg(long, env = "COGWHEEL_VARIANT_MEMORY", value_name = "BYTES")]
     pub variant_memory: Option<MemorySize>,
     /// Folder that keeps merged tensors on disk, so that a restart does not merge again
@@ -55,14 +56,19 @@ impl Default for AdapterSettings {
 }
 
 impl AdapterSettings {
-    /// How variants are kept by a stage that computes with so many threads.
-    pub(super) fn variants(&self, stage: &StageArgs, threads: Option<usize>) -> VariantSettings {
-        let quarter = || stage.memory().map_or(u64::MAX, |limit| limit / 4);
+    /// How variants are kept by a stage that itself needs so many bytes and computes with so many threads.
+    pub(super) fn variants(
+        &self,
+        stage: &StageArgs,
+        need: u64,
+        threads: Option<usize>,
+    ) -> VariantSettings {
+        let half = || stage.memory().map_or(u64::MAX, |limit| limit.saturating_sub(need) / 2);
         let byte_budget = match self.variant_memory {
             // What is loaded for one request at a time is released after it.
             _ if stage.release_after_use => 0,
             Some(budget) => budget.bytes,
-            None => quarter(),
+            None => half(),
         };
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         VariantSettings {
