@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use cogwheel_api::denoiser::v1::denoiser_service_client::DenoiserServiceClient;
 use cogwheel_api::generation::v1::generate_video_response::Event;
 use cogwheel_api::generation::v1::generation_service_client::GenerationServiceClient;
-use cogwheel_api::generation::v1::{GenerateVideoRequest, GenerateVideoResponse, OutputFormat};
+use cogwheel_api::generation::v1::{
+    AdapterChoice, GenerateVideoRequest, GenerateVideoResponse, OutputFormat,
+};
 use cogwheel_tests::{
     Case, Chain, Process, ServiceProcess, Stages, Video, binary, collect, data, eventually,
     own_host,
@@ -216,4 +218,36 @@ async fn a_stage_that_is_killed_is_named_and_used_again_when_it_is_back() {
     let denoiser = Stages::stage_on(&address, "cogwheel-denoiser", &model(), &[]);
     let stages = Stages { denoiser, orchestrator, text_encoder, vae };
     assert_eq!(generate(&stages, request(2)).await.steps(), [(1, 2), (2, 2)]);
+}
+
+/// The files of adapters are the orchestrator's; a denoiser keeps them as long as it lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denoiser_that_comes_back_without_an_adapter_is_given_it_again() {
+    let stage = |name| Stages::stage(name, &model(), &[]);
+    let (text_encoder, vae) = (stage("cogwheel-text-encoder"), stage("cogwheel-vae"));
+    let denoiser = stage("cogwheel-denoiser");
+    let urls = [&text_encoder.url, &denoiser.url, &vae.url].map(String::as_str);
+    let adapters = data("adapters");
+    let flags = ["--adapter-dir", adapters.to_str().unwrap()];
+    let orchestrator = Stages::orchestrator(&model(), urls, &flags);
+    for stage in [&text_encoder, &denoiser, &vae] {
+        stage.wait_for("\"ready\"");
+    }
+    let adapters = vec![AdapterChoice { name: "attention".to_owned(), scale: Some(0.7) }];
+    let request = GenerateVideoRequest { adapters, ..request(2) };
+    let stages = Stages { text_encoder, denoiser, vae, orchestrator };
+    let before = generate(&stages, request.clone()).await;
+
+    let Stages { denoiser, orchestrator, text_encoder, vae } = stages;
+    let address = denoiser.address().to_owned();
+    denoiser.signal("KILL");
+    denoiser.wait();
+    check_down(&orchestrator, "denoiser", &address).await;
+    let denoiser = Stages::stage_on(&address, "cogwheel-denoiser", &model(), &[]);
+    denoiser.wait_for("\"ready\"");
+    let stages = Stages { denoiser, orchestrator, text_encoder, vae };
+    let after = generate(&stages, request).await;
+    assert_eq!(after.latents, before.latents);
+    let base = generate(&stages, self::request(2)).await;
+    assert_ne!(after.latents, base.latents);
 }
