@@ -44,11 +44,10 @@ def make(folder, arguments):
 def report(arguments):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        if os.fork() == 0:
-            # In a process of its own: what it leaves in memory is not measured.
-            make(folder, arguments)
-            os._exit(0)
-        if os.wait()[1] != 0:
+        # In a process of its own: what it leaves in memory is not measured.
+        options = ["--layers", arguments.layers, "--heads", arguments.heads, "--rank", arguments.rank]
+        make_it = [str(part) for part in (sys.executable, __file__, "--make", folder, *options)]
+        if os.spawnv(os.P_WAIT, sys.executable, make_it) != 0:
             raise RuntimeError("the model could not be made")
         side = pairs.Side("cogwheel", [
             arguments.binary or ROOT / "target/release/examples/variants", folder,
@@ -88,8 +87,13 @@ def parse():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--binary", help="the built example, if elsewhere")
+    parser.add_argument("--make", type=pathlib.Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    report(parse())
+    arguments = parse()
+    if arguments.make:
+        make(arguments.make, arguments)
+    else:
+        report(arguments)

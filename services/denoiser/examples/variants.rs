@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
     let config = TransformerConfig::read(&folder.join("config.json"))?;
     let weights = Weights::open(folder, "diffusion_pytorch_model")?;
     let mut model = Transformer::load(&Runtime::load()?, &config, &weights, &options)?;
-    let maker = Transformer::variant_maker(&config, &options)?;
+    let maker = Transformer::variant_maker(&config, &options, weights.dtype())?;
     let adapter = Arc::new(Adapter::open(Path::new(adapter), None)?);
 
     let inputs = Weights::open_file(Path::new(inputs))?;

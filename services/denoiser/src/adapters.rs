@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cogwheel_lora::{Adapter, AdapterError, AdapterFiles, Model};
@@ -18,6 +19,8 @@ pub struct Adapters {
     byte_limit: u64,
     config: TransformerConfig,
     known: Mutex<Known>,
+    /// Bytes that are to come in.
+    reserved: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +58,12 @@ pub enum PutError {
         /// What is kept.
         limit: u64,
     },
+    /// Others are coming in that take the place.
+    #[error("adapter of {bytes} bytes: expected room for it, found others coming in; try again")]
+    Busy {
+        /// As announced.
+        bytes: u64,
+    },
     /// The file is no adapter, or one of another model.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
@@ -71,7 +80,24 @@ pub struct Incoming {
     /// What is being written, and how much of it is to come.
     weights: (File, u64),
     config: Option<(File, u64)>,
+    _reserved: Reserved,
 }
+
+/// Room on disk; free again when this is dropped.
+#[derive(Debug)]
+struct Reserved {
+    all: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Most bytes of PEFT's config: it is read as a whole.
+const MAX_CONFIG: u64 = 1 << 20;
 
 impl Adapters {
     /// None yet; files of up to `byte_limit` bytes in all, of adapters for a transformer of `config`.
@@ -80,7 +106,13 @@ impl Adapters {
     /// When there is no place for temporary files.
     pub fn new(config: &TransformerConfig, byte_limit: u64) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("cogwheel-adapters-").tempdir()?;
-        Ok(Self { folder, byte_limit, config: config.clone(), known: Mutex::default() })
+        Ok(Self {
+            folder,
+            byte_limit,
+            config: config.clone(),
+            known: Mutex::default(),
+            reserved: Arc::default(),
+        })
     }
 
     /// The adapter with this digest, if it is here.
@@ -102,6 +134,13 @@ impl Adapters {
         if bytes > limit {
             return Err(PutError::TooLarge { bytes, limit });
         }
+        if config > MAX_CONFIG {
+            return Err(PutError::TooLarge { bytes: config, limit: MAX_CONFIG });
+        }
+        let more = |all: u64| all.checked_add(bytes).filter(|all| *all <= limit);
+        let taken = self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.map_err(|_| PutError::Busy { bytes })?;
+        let reserved = Reserved { all: Arc::clone(&self.reserved), bytes };
         let folder = tempfile::Builder::new().tempdir_in(self.folder.path())?;
         let place = |name: &str| -> PathBuf { folder.path().join(name) };
         let (weights_path, config_path) =
@@ -110,7 +149,7 @@ impl Adapters {
         let weights = (File::create(&weights_path)?, weights);
         let files =
             AdapterFiles { weights: weights_path, config: config.is_some().then_some(config_path) };
-        Ok(Incoming { folder, files, weights, config })
+        Ok(Incoming { folder, files, weights, config, _reserved: reserved })
     }
 
     /// Checks what has come in, all of it, and keeps it. Reads the files.

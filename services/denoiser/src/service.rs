@@ -1,5 +1,6 @@
 //! The gRPC side of the denoiser.
 
+mod footprint;
 mod put_adapter;
 mod settings;
 mod upload;
@@ -19,7 +20,7 @@ use cogwheel_service::{
     Failure, Fatal, Gate, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs, end,
     run_on,
 };
-use cogwheel_tensor::{DType, Storage};
+use cogwheel_tensor::DType;
 use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
@@ -28,6 +29,7 @@ use crate::adapters::Adapters;
 use crate::sampling::{self, Sampled, SamplingError, SamplingRequest, sample};
 use crate::transformer::{ForwardError, Transformer};
 use crate::variants::{Lease, Merging, VariantError, Variants};
+use footprint::Footprint;
 use put_adapter::put_adapter;
 pub use settings::{AdapterSettings, Settings};
 use upload::Upload;
@@ -51,14 +53,14 @@ pub async fn run(
     let need = need.transformer;
     let options =
         SessionOptions { variants: true, ..stage.session_options(need.weights, need.activations) };
-    let maker = Transformer::variant_maker(&checkpoint.transformer, &options);
+    let footprint = Footprint::new(&checkpoint, &options);
+    let maker = Transformer::variant_maker(&checkpoint.transformer, &options, footprint.stored());
     let variants = Variants::new(
         &checkpoint,
         maker.map_err(Fatal::usage)?,
         adapter_settings.variants(&stage, need.weights + need.activations, options.threads),
     );
     let variants = Arc::new(variants.map_err(Fatal::usage)?);
-    let weight_bytes = weight_bytes(&checkpoint, &options);
     let adapters = Adapters::new(&checkpoint.transformer, adapter_settings.adapter_bytes.bytes);
     let adapters = Arc::new(adapters.map_err(Fatal::failed)?);
     let load = {
@@ -76,7 +78,8 @@ pub async fn run(
         checkpoint: Arc::new(checkpoint),
         adapters,
         variants,
-        weight_bytes,
+        footprint,
+        putting: Gate::new("the denoiser's place for adapters", MAX_PUTS, shutdown),
         gate: stage.gate("the denoiser", shutdown),
         stage,
     };
@@ -88,15 +91,19 @@ pub async fn run(
     result
 }
 
+/// Adapters that are taken at once.
+const MAX_PUTS: usize = 4;
+
 struct Denoiser {
     worker: Arc<Worker<Transformer>>,
     checkpoint: Arc<Checkpoint>,
     adapters: Arc<Adapters>,
     variants: Arc<Variants>,
-    /// Of the transformer, in memory.
-    weight_bytes: u64,
+    footprint: Footprint,
     stage: StageArgs,
     gate: Gate,
+    /// For adapters that are handed over: not held up by generations, and not in their place.
+    putting: Gate,
 }
 
 #[tonic::async_trait]
@@ -112,16 +119,21 @@ impl DenoiserService for Denoiser {
         let receiving = Upload::receive(self, &mut messages);
         let mut upload = call.receive(receiving).await?;
         let recipe = upload.recipe.take();
+        // Memory for kept variants while this runs.
+        let room = self.stage.memory().map_or(u64::MAX, |limit| limit.saturating_sub(upload.need));
+        // The gate counts this request.
+        let alone = self.gate.admitted() <= 1;
         let request = upload.into_request(&self.checkpoint);
         let (worker, variants) = (Arc::clone(&self.worker), Arc::clone(&self.variants));
         Ok(call.respond(|responder| async move {
             // The request's half of the stream lives as long as the work, so that a caller that
             // resets it is noticed.
             let _messages = messages;
+            variants.keep_within(room);
             match recipe {
                 None => denoise(&worker, request, None, &responder).await,
                 Some(recipe) => {
-                    let lease = lease(&variants, recipe, &responder).await?;
+                    let lease = lease(&variants, recipe, alone, &responder).await?;
                     denoise(&worker, request, Some(lease), &responder).await
                 }
             }
@@ -132,43 +144,36 @@ impl DenoiserService for Denoiser {
         &self,
         request: Request<Streaming<PutAdapterRequest>>,
     ) -> Result<Response<PutAdapterResponse>, Status> {
-        let call = self.gate.admit(request.metadata())?;
+        let call = self.putting.admit(request.metadata())?;
         let mut messages = request.into_inner();
         let known = call.receive(put_adapter(&self.adapters, &mut messages)).await?;
         Ok(Response::new(PutAdapterResponse { known }))
     }
 }
 
-/// Bytes of the transformer's weights as a session holds them. Weights that cannot be read are told when they are loaded.
-fn weight_bytes(checkpoint: &Checkpoint, options: &SessionOptions) -> u64 {
-    let stored = match checkpoint.storage() {
-        Storage::Fp32 => checkpoint.weights_transformer().map_or(DType::F32, |w| w.dtype()),
-        rounded => rounded.dtype(),
-    };
-    let bytes = options.bytes_per_parameter(stored) as u64;
-    checkpoint.parameter_count().transformer.saturating_mul(bytes)
-}
-
 /// Gets a variant and tells how far its merge is.
 async fn lease(
     variants: &Arc<Variants>,
     recipe: Recipe,
+    alone: bool,
     responder: &Responder<DenoiseResponse>,
 ) -> Result<Lease, Failure> {
     let (progress, mut merging) = watch::channel(Merging::default());
-    let mut leasing = std::pin::pin!(variants.lease(recipe, progress));
-    loop {
-        tokio::select! {
-            biased;
-            lease = &mut leasing => return Ok(lease?),
-            Ok(()) = merging.changed() => {
-                let Merging { tensors, num_tensors } = *merging.borrow_and_update();
-                let [tensors, num_tensors] =
-                    [tensors, num_tensors].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-                let merging = VariantMerging { tensors, num_tensors };
-                responder.send(response(Event::VariantMerging(merging))).await?;
-            }
+    // Both at once: a caller that reads slowly does not hold up the merge, nor whoever waits for its end.
+    let tell = async {
+        while merging.changed().await.is_ok() {
+            let Merging { tensors, num_tensors } = *merging.borrow_and_update();
+            let [tensors, num_tensors] =
+                [tensors, num_tensors].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+            let merging = VariantMerging { tensors, num_tensors };
+            responder.send(response(Event::VariantMerging(merging))).await?;
         }
+        std::future::pending::<Result<Lease, Failure>>().await
+    };
+    tokio::select! {
+        biased;
+        lease = variants.lease(recipe, alone, progress) => Ok(lease?),
+        failed = tell => failed,
     }
 }
 
@@ -191,13 +196,16 @@ async fn denoise(
             })
         });
     let Sampled { latents, total, inside } = sampled.await?;
+    let variant = lease.as_ref().map(|lease| lease.id.to_string()).unwrap_or_default();
+    // Whoever waits for its place need not wait for this caller to read.
+    drop(lease);
     for part in tensor_parts("latents", &latents) {
         responder.send(response(Event::Latents(part))).await?;
     }
     let summary = DenoiseSummary {
         runtime_nanos: u64::try_from(inside.as_nanos()).unwrap_or(u64::MAX),
         total_nanos: u64::try_from(total.as_nanos()).unwrap_or(u64::MAX),
-        variant: lease.map(|lease| lease.id.to_string()).unwrap_or_default(),
+        variant,
     };
     responder.send(response(Event::Summary(summary))).await
 }
@@ -224,10 +232,11 @@ impl From<VariantError> for Failure {
             VariantError::Merge(MergeError::NotFinite { .. }) => {
                 Self::invalid("adapters.scale", error)
             }
+            VariantError::Merge(MergeError::Threads(_))
+            | VariantError::Engine(_)
+            | VariantError::Cache { .. }
+            | VariantError::Thread(_) => Self::Internal(error.to_string()),
             VariantError::Checkpoint(_) | VariantError::Merge(_) => Self::Unfit(error.to_string()),
-            VariantError::Engine(_) | VariantError::Cache { .. } | VariantError::Thread(_) => {
-                Self::Internal(error.to_string())
-            }
         }
     }
 }

@@ -92,15 +92,17 @@ impl Transformer {
         Ok(Self { session, config: config.clone() })
     }
 
-    /// Makes variants of the transformer that [`Self::load`] makes of the same config and options.
+    /// Makes variants of the transformer that [`Self::load`] makes of the same config and options, of weights stored in
+    /// `stored`.
     ///
     /// # Errors
     /// A config that no graph can be made of.
     pub fn variant_maker(
         config: &TransformerConfig,
         options: &SessionOptions,
+        stored: DType,
     ) -> Result<VariantMaker, ForwardError> {
-        Ok(VariantMaker::of(&transformer(config, DType::F32)?, options))
+        Ok(VariantMaker::of(&transformer(config, DType::F32)?, options, stored))
     }
 
     /// The config that it was built from.

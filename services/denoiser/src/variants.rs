@@ -15,12 +15,13 @@ use cogwheel_engine::{Variant, VariantMaker};
 use cogwheel_lora::{Recipe, VariantId};
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_tensor::Storage;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use base::Base;
-use cache::VariantCache;
+pub use cache::{CacheError, VariantCache};
 pub use error::VariantError;
 use line::{IsThere, Line, Place};
+use make::Making;
 use resident::Resident;
 
 /// Requests that hold a variant at once: the one that runs, and the next, whose variant is merged meanwhile.
@@ -40,7 +41,7 @@ pub struct VariantSettings {
 }
 
 /// Merges variants from the pristine base, one at a time and in the background, and keeps them within a budget: past it,
-/// the one that was not used the longest goes first.
+/// the one that was not used the longest goes first. One that alone is more than the budget is there while it is used.
 #[derive(Debug)]
 pub struct Variants {
     base: Base,
@@ -52,7 +53,8 @@ pub struct Variants {
     resident: Arc<Mutex<Resident>>,
     line: Arc<Line>,
     is_there: IsThere,
-    merging: Semaphore,
+    /// One at a time.
+    merging: Arc<Semaphore>,
 }
 
 /// A variant in use. It stays in memory as long as this.
@@ -85,7 +87,11 @@ impl Variants {
         settings: VariantSettings,
     ) -> Result<Self, VariantError> {
         let storage = checkpoint.storage();
-        let cache = settings.cache.map(|(folder, limit)| VariantCache::new(folder, limit, storage));
+        let open = |(folder, limit): (PathBuf, u64)| {
+            VariantCache::new(folder.clone(), limit, storage.dtype())
+                .map_err(|source| VariantError::Cache { folder, source })
+        };
+        let cache = settings.cache.map(open);
         let resident = Arc::new(Mutex::new(Resident::new(settings.byte_budget)));
         let held = Arc::clone(&resident);
         let is_there = IsThere(Arc::new(move |id| lock(&held).has(id)));
@@ -98,22 +104,23 @@ impl Variants {
             resident,
             line: Arc::new(Line::new(LEASES, settings.max_passed)),
             is_there,
-            merging: Semaphore::new(1),
+            merging: Arc::new(Semaphore::new(1)),
         })
     }
 
     /// The variant of a recipe: at once where it is in memory, else when it is read from the cache or merged, of which
-    /// `progress` tells. Those who ask wait in their order, but for what is in memory already, and for one merge of what
-    /// several ask for.
+    /// `progress` tells; by all threads where it is `alone`. Those who ask wait in their order, but for what is in memory
+    /// already, and for one merge of what several ask for.
     ///
     /// # Errors
     /// [`VariantError`]: a base that cannot be read, or scales that make weights which are no numbers.
     ///
     /// # Cancel safety
-    /// Dropping it gives up the place; a merge ends within a tensor.
+    /// Dropping it gives up the place. A merge under way ends within a tensor, and the next one begins after that.
     pub async fn lease(
         self: &Arc<Self>,
         recipe: Recipe,
+        alone: bool,
         progress: watch::Sender<Merging>,
     ) -> Result<Lease, VariantError> {
         let base = self.base.open().await?;
@@ -122,13 +129,13 @@ impl Variants {
         if let Some(variant) = self.resident().get(&id) {
             return Ok(Lease { variant, id, _place: place });
         }
-        let _merging = self.merging.acquire().await.map_err(VariantError::closed)?;
+        let merging = Arc::clone(&self.merging).acquire_owned().await;
+        let merging = merging.map_err(VariantError::closed)?;
         // Whoever was before in the line may have wanted the same.
         if let Some(variant) = self.resident().get(&id) {
             return Ok(Lease { variant, id, _place: place });
         }
-        let alone = self.line.taken(LEASES) == 1;
-        let making = make::Making {
+        let making = Making {
             base,
             recipe,
             id,
@@ -138,14 +145,32 @@ impl Variants {
             cache: self.cache.clone(),
             progress,
         };
+        let (ready, variant) = oneshot::channel();
         let cancelled = Cancelled::default();
-        let flag = Arc::clone(&cancelled.0);
+        let (flag, resident) = (Arc::clone(&cancelled.0), Arc::clone(&self.resident));
         let span = tracing::Span::current();
-        let make = move || span.in_scope(|| making.make(&flag));
-        let made = tokio::task::spawn_blocking(make).await;
-        let variant = made.map_err(|error| VariantError::Thread(error.to_string()))??;
-        self.resident().insert(id, variant.clone());
+        let work = move || match making.make(&flag) {
+            Ok(made) => {
+                lock(&resident).insert(id, made.variant.clone());
+                // Whoever waits need not wait for the disk. Nobody may wait any more: it is kept all the same.
+                let _ = ready.send(Ok(made.variant.clone()));
+                making.keep(made);
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        };
+        tokio::task::spawn_blocking(move || {
+            span.in_scope(work);
+            // Held for as long as memory is taken, whether anybody waits or not.
+            drop(merging);
+        });
+        let gone = |_| VariantError::Thread("the thread ended without a result".to_owned());
+        let variant = variant.await.map_err(gone)??;
         Ok(Lease { variant, id, _place: place })
+    }
+
+    /// Lets go of kept variants that were not used the longest, until the rest takes no more bytes than these.
+    pub fn keep_within(&self, bytes: u64) {
+        self.resident().keep_within(bytes);
     }
 
     /// Bytes of the variants that are kept in memory.

@@ -13,9 +13,10 @@ mod weight_source;
 mod worker;
 
 pub use error::EngineError;
+pub use freed::give_back;
 pub use options::{Provider, SessionOptions};
 pub use runtime::Runtime;
-pub use session::{Input, Output, Session, Variant, VariantInMaking, VariantMaker};
+pub use session::{Input, Output, Session, Variant, VariantInMaking, VariantMaker, WeakVariant};
 pub use tokio_util::sync::CancellationToken;
 pub use weight_source::WeightSource;
 pub use worker::{

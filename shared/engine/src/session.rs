@@ -21,7 +21,7 @@ use linear::Products;
 use sibling::Siblings;
 use termination::Termination;
 pub use value::{Input, Output};
-pub use variant::{Variant, VariantInMaking, VariantMaker};
+pub use variant::{Variant, VariantInMaking, VariantMaker, WeakVariant};
 
 /// A graph with its weights, ready to run.
 #[derive(Debug)]
@@ -30,15 +30,9 @@ pub struct Session {
     /// What the session's initializers point into; declared after it, so freed after it.
     _weights: Vec<Tensor>,
     products: Option<Arc<Products>>,
-    variants: Option<Variants>,
+    /// Of a session that has variants.
+    siblings: Option<Siblings>,
     inside: Duration,
-}
-
-/// What a session with variants has beside.
-#[derive(Debug)]
-struct Variants {
-    maker: VariantMaker,
-    siblings: Siblings,
 }
 
 impl Session {
@@ -56,27 +50,16 @@ impl Session {
         source: &dyn WeightSource,
         options: &SessionOptions,
     ) -> Result<Self, EngineError> {
-        let model = model.into();
-        let wanted = options.variants.then(|| Cow::Owned(model.clone().into_owned()));
-        let (model, products) = linear::hand_over(model, source, options)?;
+        let (model, products) = linear::hand_over(model.into(), source, options)?;
         let products = products.map(Arc::new);
         // What variants are to share is not rearranged.
-        let prepack = options.prepack && wanted.is_none();
+        let prepack = options.prepack && !options.variants;
         let options = SessionOptions { prepack, ..options.clone() };
-        let original: Option<Cow<'_, Model>> = wanted;
-        let handed_over = original.as_ref().map(|_| model.clone().into_owned());
+        let kept = options.variants.then(|| model.clone().into_owned());
         let (session, weights) =
             create::session(runtime, model, products.as_ref(), source, &options)?;
-        let variants = original.zip(handed_over).map(|(original, handed_over)| Variants {
-            maker: VariantMaker::new(&original, products.as_ref().map(|products| products.unit())),
-            siblings: Siblings::new(runtime, handed_over, &weights, &options),
-        });
-        Ok(Self { session, _weights: weights, products, variants, inside: Duration::ZERO })
-    }
-
-    /// Makes variants of this session, if [`SessionOptions::variants`] asked for them.
-    pub fn variant_maker(&self) -> Option<VariantMaker> {
-        self.variants.as_ref().map(|variants| variants.maker.clone())
+        let siblings = kept.map(|model| Siblings::new(runtime, model, &weights, &options));
+        Ok(Self { session, _weights: weights, products, siblings, inside: Duration::ZERO })
     }
 
     /// Runs the graph; gives its outputs in the order in which the graph declares them.
@@ -105,19 +88,22 @@ impl Session {
         inputs: &[(&str, Input<'_>)],
         cancellation: &CancellationToken,
     ) -> Result<Vec<Output>, EngineError> {
-        let termination = Termination::on(cancellation)?;
+        let needs_sibling = variant.is_some_and(|variant| !variant.0.tensors.is_empty());
+        let termination = Termination::on(cancellation, needs_sibling)?;
         let values = inputs
             .iter()
             .map(|(name, input)| Ok((*name, input.value()?)))
             .collect::<Result<Vec<(&str, SessionInputValue<'_>)>, EngineError>>()?;
 
-        let (session, products) = match (variant, &mut self.variants) {
-            (None, _) => (&mut self.session, self.products.clone()),
+        if let Some(siblings) = &mut self.siblings {
+            siblings.forget_gone();
+        }
+        let (session, products) = match (variant, &mut self.siblings) {
             (Some(_), None) => return Err(EngineError::NoVariants),
-            (Some(variant), Some(variants)) if !variant.0.tensors.is_empty() => {
-                variants.siblings.session(variant, self.products.as_deref())?
+            (Some(variant), Some(siblings)) if needs_sibling => {
+                siblings.session(variant, self.products.as_deref())?
             }
-            (Some(_), Some(_)) => (&mut self.session, self.products.clone()),
+            _ => (&mut self.session, self.products.clone()),
         };
         let use_variant = |variant: Option<&Variant>| {
             if let Some(products) = &products {
@@ -137,6 +123,13 @@ impl Session {
             }
             Err(_) if cancellation.is_cancelled() => Err(EngineError::Cancelled),
             Err(error) => Err(EngineError::of("running a graph")(error)),
+        }
+    }
+
+    /// Lets go of what variants have here that nobody has any more; every run does so too.
+    pub fn forget_gone_variants(&mut self) {
+        if let Some(siblings) = &mut self.siblings {
+            siblings.forget_gone();
         }
     }
 

@@ -6,6 +6,7 @@ mod graphs;
 
 use cogwheel_engine::{
     CancellationToken, EngineError, Provider, Runtime, Session, SessionOptions, Variant,
+    VariantMaker,
 };
 use cogwheel_graph::Model;
 use cogwheel_tensor::{DType, Tensor};
@@ -46,8 +47,12 @@ fn expected(
     run(&mut Session::new(&Runtime::load().unwrap(), model, &table, &options).unwrap(), None, x)
 }
 
-fn variant(session: &Session, changed: &[(&str, Tensor)]) -> Variant {
-    let mut making = session.variant_maker().unwrap().begin();
+fn maker(model: &Model, options: &SessionOptions) -> VariantMaker {
+    VariantMaker::of(model, options, DType::F32)
+}
+
+fn variant(maker: &VariantMaker, changed: &[(&str, Tensor)]) -> Variant {
+    let mut making = maker.begin();
     for (name, tensor) in changed {
         making.add(name, tensor.clone()).unwrap();
     }
@@ -67,7 +72,8 @@ fn a_variant_computes_to_the_bit_what_a_session_of_its_weights_does() {
             vec![(BIAS, ramp(&[128], 0.9))],
             vec![(UP, ramp(&[128, 32], -0.3)), (BIAS, ramp(&[128], 0.1))],
         ];
-        let variants = changes.each_ref().map(|changed| variant(&session, changed));
+        let maker = maker(&model, &options);
+        let variants = changes.each_ref().map(|changed| variant(&maker, changed));
         // In turns, so that each follows each.
         for (changed, variant) in changes.iter().zip(&variants).chain(changes.iter().zip(&variants))
         {
@@ -91,8 +97,8 @@ fn halves_are_taken_as_the_numbers_they_are() {
     for options in ways() {
         let mut session =
             Session::new(&Runtime::load().unwrap(), &model, &table, &options).unwrap();
-        let [full, short] =
-            [&full, &short].map(|tensor| variant(&session, &[(UP, tensor.clone())]));
+        let maker = maker(&model, &options);
+        let [full, short] = [&full, &short].map(|tensor| variant(&maker, &[(UP, tensor.clone())]));
         assert!(short.byte_length() <= full.byte_length());
         assert_eq!(run(&mut session, Some(&full), &x), run(&mut session, Some(&short), &x));
     }
@@ -100,12 +106,12 @@ fn halves_are_taken_as_the_numbers_they_are() {
 
 #[test]
 fn a_variant_takes_what_it_changes() {
-    let (model, table) = graphs::feed_forward(32, 4);
+    let (model, _) = graphs::feed_forward(32, 4);
     for options in ways() {
-        let session = Session::new(&Runtime::load().unwrap(), &model, &table, &options).unwrap();
-        let nothing = variant(&session, &[]);
+        let maker = maker(&model, &options);
+        let nothing = variant(&maker, &[]);
         assert_eq!(nothing.byte_length(), 0);
-        let one = variant(&session, &[(UP, ramp(&[128, 32], 0.3))]);
+        let one = variant(&maker, &[(UP, ramp(&[128, 32], 0.3))]);
         assert!(
             (4 * 128 * 32..=6 * 128 * 32).contains(&one.byte_length()),
             "{}",
@@ -115,11 +121,29 @@ fn a_variant_takes_what_it_changes() {
 }
 
 #[test]
+fn weights_stored_in_halves_are_changed_in_as_few_pieces() {
+    let (model, table) = graphs::feed_forward(32, 2);
+    let x = ramp(&[3, 32], 0.7);
+    let options = options(true, false);
+    let changed = [(UP, ramp(&[128, 32], 0.31))];
+    let full = variant(&maker(&model, &options), &changed);
+    let short = variant(&VariantMaker::of(&model, &options, DType::F16), &changed);
+    let mut session = Session::new(&Runtime::load().unwrap(), &model, &table, &options).unwrap();
+    let [full_y, short_y] = [&full, &short]
+        .map(|variant| run(&mut session, Some(variant), &x).as_f32().unwrap().into_owned());
+    // 16 bits of mantissa.
+    let largest = full_y.iter().fold(0f32, |largest, y| largest.max(y.abs()));
+    assert!(full_y.iter().zip(&short_y).all(|(a, b)| (a - b).abs() <= largest * 2f32.powi(-15)));
+    if full.byte_length() == 6 * 128 * 32 {
+        assert_eq!(short.byte_length(), 4 * 128 * 32);
+    }
+}
+
+#[test]
 fn what_the_graph_does_not_have_is_refused() {
-    let (model, table) = graphs::feed_forward(8, 1);
+    let (model, _) = graphs::feed_forward(8, 1);
     for options in ways() {
-        let session = Session::new(&Runtime::load().unwrap(), &model, &table, &options).unwrap();
-        let mut making = session.variant_maker().unwrap().begin();
+        let mut making = maker(&model, &options).begin();
         let error = making.add("layers.9.up.weight", ramp(&[32, 8], 1.0)).unwrap_err();
         assert!(matches!(error, EngineError::NoWeight { .. }), "{error}");
         let error = making.add("layers.0.up.weight", ramp(&[8, 32], 1.0)).unwrap_err();
@@ -133,11 +157,9 @@ fn what_the_graph_does_not_have_is_refused() {
 fn a_session_made_without_variants_has_none() {
     let (model, table) = graphs::feed_forward(8, 2);
     let runtime = Runtime::load().unwrap();
-    let with = Session::new(&runtime, &model, &table, &ways()[0]).unwrap();
-    let variant = variant(&with, &[]);
+    let variant = variant(&maker(&model, &ways()[0]), &[]);
     let options = SessionOptions { variants: false, ..ways()[0].clone() };
     let mut without = Session::new(&runtime, &model, &table, &options).unwrap();
-    assert!(without.variant_maker().is_none());
     let x = ramp(&[2, 8], 1.0);
     let token = CancellationToken::new();
     let error = without.run_variant(Some(&variant), &[("x", (&x).into())], &token).unwrap_err();

@@ -15,7 +15,10 @@ const ROWS: usize = 512;
 const TASKS: usize = 4;
 
 /// Threads that work on one product.
-pub trait Threads {
+///
+/// # Safety
+/// [`Self::each`] calls `work` with each number once: what the calls write to has been divided among the numbers.
+pub unsafe trait Threads {
     /// How many there are.
     fn count(&self) -> usize;
 

@@ -28,13 +28,22 @@ impl PackedWeight {
     /// # Errors
     /// [`ProductError::Weight`] for another rank or dtype, [`ProductError::TooLarge`].
     pub fn new(unit: MatrixUnit, weight: &Tensor) -> Result<Self, ProductError> {
+        Self::of_pieces(unit, weight, MOST_PIECES)
+    }
+
+    /// The same with no more pieces than stated, 8 bits of the mantissa each: what they do not hold is rounded off.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_pieces(unit: MatrixUnit, weight: &Tensor, most: usize) -> Result<Self, ProductError> {
+        let most = most.clamp(1, MOST_PIECES);
         let unfit =
             || ProductError::Weight { dtype: weight.dtype(), shape: weight.shape().to_vec() };
         let &[outputs, inputs] = weight.shape() else { return Err(unfit()) };
         let (shape, bytes) = ([outputs, inputs], weight.bytes());
         match weight.dtype() {
-            DType::F32 => pack(unit, shape, bytes, MOST_PIECES, f32::from_le_bytes),
-            DType::F16 => pack(unit, shape, bytes, 2, f16_value),
+            DType::F32 => pack(unit, shape, bytes, most, f32::from_le_bytes),
+            DType::F16 => pack(unit, shape, bytes, most.min(2), f16_value),
             DType::BF16 => pack(unit, shape, bytes, 1, |v| bf16::from_le_bytes(v).to_f32()),
             DType::I64 | DType::I32 | DType::U8 | DType::I8 => Err(unfit()),
         }

@@ -21,8 +21,7 @@ pub(super) async fn put_adapter(
         return Err(Failure::invalid("header", "expected the header first"));
     };
     let digest = header.digest;
-    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    if digest.len() != DIGITS || !digest.bytes().all(is_digit) {
+    if !is_digest(&digest) {
         let message = format!("expected {DIGITS} lower-case hexadecimal digits");
         return Err(Failure::invalid("header.digest", message));
     }
@@ -34,7 +33,17 @@ pub(super) async fn put_adapter(
         let Some(Part::Chunk(chunk)) = message.part else {
             return Err(Failure::invalid("part", "expected bytes after the header"));
         };
-        let fits = incoming.write(&chunk).map_err(PutError::from)?;
+        if chunk.is_empty() {
+            return Err(Failure::invalid("chunk", "expected bytes, found none"));
+        }
+        // The disk may be slow.
+        let written = tokio::task::spawn_blocking(move || {
+            let fits = incoming.write(&chunk);
+            fits.map(|fits| (incoming, fits))
+        });
+        let written = written.await.map_err(|error| Failure::Internal(error.to_string()))?;
+        let (back, fits) = written.map_err(PutError::from)?;
+        incoming = back;
         if !fits {
             return Err(Failure::invalid("chunk", "expected no more bytes than were announced"));
         }
@@ -51,12 +60,17 @@ pub(super) async fn put_adapter(
     Ok(false)
 }
 
+/// Whether a text is a digest as it travels.
+pub(super) fn is_digest(text: &str) -> bool {
+    text.len() == DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 impl From<PutError> for Failure {
     fn from(error: PutError) -> Self {
         match &error {
             PutError::Digest { .. } => Self::invalid("header.digest", error),
             PutError::Adapter(_) => Self::invalid("adapter", error),
-            PutError::TooLarge { .. } => Self::Exhausted(error.to_string()),
+            PutError::TooLarge { .. } | PutError::Busy { .. } => Self::Exhausted(error.to_string()),
             PutError::Disk(_) => Self::Internal(error.to_string()),
         }
     }

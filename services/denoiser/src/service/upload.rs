@@ -15,6 +15,7 @@ use cogwheel_tensor::{DType, Tensor};
 use tonic::Streaming;
 
 use super::Denoiser;
+use super::put_adapter::is_digest;
 use crate::adapters::Adapters;
 use crate::sampling::SamplingRequest;
 
@@ -29,6 +30,8 @@ const INITIAL_LATENTS: &str = "initial_latents";
 pub(super) struct Upload {
     /// What makes the variant, if one is asked for.
     pub(super) recipe: Option<Recipe>,
+    /// Bytes that a step takes at its peak, the model and the variant included.
+    pub(super) need: u64,
     sampling: Sampling,
     scheduler: SchedulerKind,
     latents: LatentGeometry,
@@ -46,7 +49,7 @@ impl Upload {
         denoiser: &Denoiser,
         messages: &mut Streaming<DenoiseRequest>,
     ) -> Result<Self, Failure> {
-        let Denoiser { checkpoint, adapters, stage, weight_bytes, .. } = denoiser;
+        let Denoiser { checkpoint, adapters, stage, footprint, .. } = denoiser;
         let Some(Part::Header(header)) = receive(messages).await?.and_then(|first| first.part)
         else {
             return Err(Failure::invalid("header", "expected the header first"));
@@ -55,8 +58,11 @@ impl Upload {
         let recipe = recipe(adapters, &header.adapters)?;
         let size = header.size.unwrap_or_default();
         // Before a tensor is taken: the size bounds what may follow.
-        let need = activations(checkpoint, &sampling, size).saturating_add(*weight_bytes);
+        let need = activations(checkpoint, &sampling, size).saturating_add(footprint.weights());
         stage.check_memory("size", need)?;
+        let variant = recipe.as_ref().map_or(0, |recipe| footprint.variant(checkpoint, recipe));
+        let need = need.saturating_add(variant);
+        stage.check_memory("adapters", need)?;
         let mut inbox = TensorInbox::new(
             &[PROMPT, NEGATIVE_PROMPT, INITIAL_LATENTS],
             byte_limit(checkpoint, &latents),
@@ -87,7 +93,16 @@ impl Upload {
             invalid.add(NEGATIVE_PROMPT, "expected a tensor, since guidance is on, found none");
         }
         invalid.or(())?;
-        Ok(Self { recipe, sampling, scheduler, latents, prompt, negative_prompt, initial_latents })
+        Ok(Self {
+            recipe,
+            need,
+            sampling,
+            scheduler,
+            latents,
+            prompt,
+            negative_prompt,
+            initial_latents,
+        })
     }
 
     /// The loop to run.
@@ -156,6 +171,10 @@ fn recipe(adapters: &Adapters, asked: &[AdapterScale]) -> Result<Option<Recipe>,
     }
     let mut found = Vec::with_capacity(asked.len());
     for AdapterScale { digest, scale, alpha } in asked {
+        if !is_digest(digest) {
+            let message = "expected 64 lower-case hexadecimal digits";
+            return Err(Failure::invalid("adapters.digest", message));
+        }
         let Some(adapter) = adapters.get(digest) else {
             return Err(Failure::NotFound { kind: "adapter", name: digest.clone() });
         };

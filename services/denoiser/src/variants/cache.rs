@@ -1,119 +1,129 @@
-use std::fs::{self, File};
+mod name;
+
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use cogwheel_lora::VariantId;
-use cogwheel_tensor::{DType, Storage, Tensor};
-use cogwheel_weights::Weights;
+use cogwheel_tensor::{DType, Tensor};
+use cogwheel_weights::{Weights, WeightsError};
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::VariantError;
+use name::FileName;
 
-/// Changed tensors of variants on disk, so that a restart does not merge them again. The file
-/// `VARIANT-DTYPE-DIGEST.safetensors` says in its name what it must hold: it is written under another name, renamed when
-/// it is whole, and digested before it is used. Several processes may use one folder.
+/// Changed tensors of variants on disk, so that a restart does not merge them again. A file's name says what it must hold:
+/// it is written in a folder of its own, moved when it is whole, and digested before it is used. Several processes may use
+/// one cache, and what else lies in its folder is let be.
 #[derive(Clone, Debug)]
-pub(super) struct VariantCache {
+pub struct VariantCache {
     folder: PathBuf,
     byte_limit: u64,
     dtype: DType,
 }
 
-const ENDING: &str = ".safetensors";
+/// How the names of folders begin in which files are written.
+const PARTIAL: &str = ".cogwheel-partial-";
+/// After which what a writer left there is nobody's any more.
+const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why a variant was not put into a cache.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+    /// The tensors make no file.
+    #[error(transparent)]
+    File(#[from] safetensors::SafeTensorError),
+    /// The file that was written cannot be read.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+}
 
 impl VariantCache {
-    pub(super) fn new(
-        folder: PathBuf,
-        byte_limit: u64,
-        storage: Storage,
-    ) -> Result<Self, VariantError> {
-        if let Err(source) =
-            fs::create_dir_all(&folder).and_then(|()| tempfile::tempfile_in(&folder))
-        {
-            return Err(VariantError::Cache { folder, source });
-        }
-        Ok(Self { folder, byte_limit, dtype: storage.dtype() })
+    /// A cache of up to `byte_limit` bytes of tensors in `dtype`; makes the folder if there is none.
+    ///
+    /// # Errors
+    /// When it is no folder to write in.
+    pub fn new(folder: PathBuf, byte_limit: u64, dtype: DType) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        tempfile::tempfile_in(&folder)?;
+        Ok(Self { folder, byte_limit, dtype })
     }
 
-    /// The tensors of a variant, if the cache has them whole and unaltered.
-    pub(super) fn read(&self, id: &VariantId) -> Option<Weights> {
+    /// The tensors of a variant, if the cache has these, whole and unaltered. What is damaged is removed.
+    pub(super) fn read(&self, id: &VariantId, names: &[String]) -> Option<Weights> {
         let path = self.find(id)?;
-        match self.verified(id, &path) {
-            Ok(tensors) => {
+        let damaged = match Weights::open_file(&path) {
+            Ok(tensors) if self.file_name(id, &tensors).is_of(&path) => {
                 // What is used is not removed before what is not.
-                let now = File::options().append(true).open(&path);
-                let _ = now.and_then(|file| file.set_modified(SystemTime::now()));
-                Some(tensors)
+                let touched = File::options().append(true).open(&path);
+                let _ = touched.and_then(|file| file.set_modified(SystemTime::now()));
+                if tensors.names().eq(names.iter().map(String::as_str)) {
+                    return Some(tensors);
+                }
+                "expected the tensors that the adapters change, found others".to_owned()
             }
-            Err(reason) => {
-                self.distrust(id, &reason);
-                None
+            Ok(_) => "expected the digest that its name says, found another".to_owned(),
+            // It may be sound for whoever may read it.
+            Err(WeightsError::Read { source, .. }) => {
+                tracing::warn!(variant = %id, error = %source, "a file of the variant cache cannot be read");
+                return None;
             }
-        }
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(variant = %id, damaged, "a file of the variant cache is removed");
+        let _ = fs::remove_file(path);
+        None
     }
 
-    /// Removes what should be a variant's tensors and is not.
-    pub(super) fn distrust(&self, id: &VariantId, reason: &str) {
-        tracing::warn!(variant = %id, reason, "a file of the variant cache is not used and removed");
-        if let Some(path) = self.find(id) {
-            let _ = fs::remove_file(path);
-        }
-    }
-
-    /// Puts a variant's tensors there. What keeps it from being written is told in the log and no more: the variant is
-    /// there all the same.
-    pub(super) fn write(&self, id: &VariantId, tensors: &[(String, Tensor)]) {
-        if let Err(error) = self.try_write(id, tensors) {
-            tracing::warn!(variant = %id, error, "the variant is not kept in the cache");
-        }
-    }
-
-    fn try_write(&self, id: &VariantId, tensors: &[(String, Tensor)]) -> Result<(), String> {
+    /// Puts a variant's tensors there, in the order of their names.
+    ///
+    /// # Errors
+    /// What keeps them from being written.
+    pub fn write(&self, id: &VariantId, tensors: &[(String, Tensor)]) -> Result<(), CacheError> {
         let views = tensors.iter().map(|(name, tensor)| {
             let dtype = match tensor.dtype() {
                 DType::F16 => Dtype::F16,
                 DType::BF16 => Dtype::BF16,
                 _ => Dtype::F32,
             };
-            let view = TensorView::new(dtype, tensor.shape().to_vec(), tensor.bytes());
-            Ok((name.as_str(), view.map_err(|error| error.to_string())?))
+            Ok((name.as_str(), TensorView::new(dtype, tensor.shape().to_vec(), tensor.bytes())?))
         });
-        let views = views.collect::<Result<Vec<_>, String>>()?;
-        let said = |error: io::Error| error.to_string();
-        let file =
-            tempfile::Builder::new().suffix(".partial").tempfile_in(&self.folder).map_err(said)?;
-        safetensors::serialize_to_file(views, None, file.path())
-            .map_err(|error| error.to_string())?;
+        let views = views.collect::<Result<Vec<_>, CacheError>>()?;
+        let place = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&self.folder)?;
+        let path = place.path().join("tensors");
+        safetensors::serialize_to_file(views, None, &path)?;
+        open_to_all(&path)?;
         // What is named whole must be whole also after a loss of power.
-        File::open(file.path()).and_then(|file| file.sync_all()).map_err(said)?;
-        let digest = Weights::open_file(file.path()).map_err(|error| error.to_string())?.digest();
-        let name = format!("{id}-{}-{digest}{ENDING}", self.dtype);
-        file.persist(self.folder.join(name)).map_err(|error| error.to_string())?;
-        self.shrink(id).map_err(said)
+        File::open(&path)?.sync_all()?;
+        let name = self.file_name(id, &Weights::open_file(&path)?);
+        fs::rename(&path, self.folder.join(name.to_string()))?;
+        drop(place);
+        Ok(self.shrink(id)?)
     }
 
-    /// Removes what was not used the longest until the limit holds; files of crashed writers after a day.
+    /// Removes what was not used the longest until the limit holds, and what crashed writers left.
     fn shrink(&self, newest: &VariantId) -> io::Result<()> {
-        let mut files = Vec::new();
+        let (mut others, mut bytes) = (Vec::new(), 0);
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
             // Another process may have removed it meanwhile.
             let Ok(metadata) = entry.metadata() else { continue };
-            let (name, used) = (entry.file_name(), metadata.modified()?);
-            let name = name.to_string_lossy();
-            let age = used.elapsed().unwrap_or_default().as_secs();
-            if name.ends_with(".partial") && age > 24 * 60 * 60 {
-                let _ = fs::remove_file(entry.path());
-            } else if name.ends_with(ENDING) && !name.starts_with(&newest.to_string()) {
-                files.push((used, metadata.len(), entry.path()));
+            let used = metadata.modified()?;
+            if name.starts_with(PARTIAL) && used.elapsed().unwrap_or_default() > STALE {
+                let _ = fs::remove_dir_all(entry.path());
+            } else if let Some(name) = FileName::parse(&name) {
+                bytes += metadata.len();
+                if !(name.id == newest.to_string() && name.dtype == self.dtype.name()) {
+                    others.push((used, metadata.len(), entry.path()));
+                }
             }
         }
-        files.sort();
-        let newest = self.find(newest).and_then(|path| fs::metadata(path).ok());
-        let mut bytes = newest.map_or(0, |metadata| metadata.len());
-        bytes += files.iter().map(|(_, length, _)| length).sum::<u64>();
-        for (_, length, path) in files {
+        others.sort();
+        for (_, length, path) in others {
             if bytes <= self.byte_limit {
                 break;
             }
@@ -123,28 +133,33 @@ impl VariantCache {
         Ok(())
     }
 
-    /// The file whose name begins as the variant's does.
     fn find(&self, id: &VariantId) -> Option<PathBuf> {
-        let start = self.start(id);
         let entries = fs::read_dir(&self.folder).ok()?;
-        let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        paths.find(|path| {
-            let name = path.file_name().map(|name| name.to_string_lossy());
-            name.is_some_and(|name| name.starts_with(&start) && name.ends_with(ENDING))
-        })
+        let is_it = |path: &PathBuf| {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let name = name.as_deref().and_then(FileName::parse);
+            name.is_some_and(|name| name.id == id.to_string() && name.dtype == self.dtype.name())
+        };
+        entries.filter_map(|entry| Some(entry.ok()?.path())).find(is_it)
     }
 
-    fn verified(&self, id: &VariantId, path: &Path) -> Result<Weights, String> {
-        let tensors = Weights::open_file(path).map_err(|error| error.to_string())?;
-        let found = format!("{}{}{ENDING}", self.start(id), tensors.digest());
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        if name.as_deref() == Some(&found) {
-            return Ok(tensors);
+    fn file_name(&self, id: &VariantId, tensors: &Weights) -> FileName {
+        FileName {
+            id: id.to_string(),
+            dtype: self.dtype.name().to_owned(),
+            digest: tensors.digest().to_string(),
         }
-        Err(format!("expected what its name says, found {found}"))
     }
+}
 
-    fn start(&self, id: &VariantId) -> String {
-        format!("{id}-{}-", self.dtype)
+/// As a file is that no library made for itself alone: other users' processes may use the cache too.
+fn open_to_all(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(path, Permissions::from_mode(0o644))?;
     }
+    #[cfg(not(unix))]
+    let _: Option<Permissions> = path.metadata().ok().map(|metadata| metadata.permissions());
+    Ok(())
 }

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use cogwheel_engine::{EngineError, Variant, VariantMaker};
 use cogwheel_lora::{MergeOptions, Recipe, VariantId, merge};
-use cogwheel_tensor::DType;
+use cogwheel_tensor::{DType, Tensor};
+use cogwheel_weights::Weights;
+use rayon::ThreadPool;
 use tokio::sync::watch;
 
 use super::base::Opened;
@@ -24,37 +26,72 @@ pub(super) struct Making {
     pub(super) progress: watch::Sender<Merging>,
 }
 
+/// A variant, and its tensors where the cache has yet to be given them.
+pub(super) struct Made {
+    pub(super) variant: Variant,
+    uncached: Vec<(String, Tensor)>,
+}
+
 impl Making {
-    /// Reads it from the cache, or merges it and puts it there.
-    pub(super) fn make(self, cancelled: &AtomicBool) -> Result<Variant, VariantError> {
+    /// Reads it from the cache, or merges it.
+    pub(super) fn make(&self, cancelled: &AtomicBool) -> Result<Made, VariantError> {
         let start = Instant::now();
-        if let Some(cache) = &self.cache
-            && let Some(tensors) = cache.read(&self.id)
-        {
-            let mut variant = self.maker.begin();
-            let names: Vec<_> = tensors.names().map(str::to_owned).collect();
-            let added = names.iter().try_for_each(|name| {
-                variant
-                    .add(name, tensors.tensor(name).map_err(|error| error.to_string())?)
-                    .map_err(|error| error.to_string())
-            });
-            match added {
-                Ok(()) => {
-                    tracing::info!(variant = %self.id, seconds = start.elapsed().as_secs_f64(), "variant read from the cache");
-                    return Ok(variant.finish());
-                }
-                Err(reason) => cache.distrust(&self.id, &reason),
+        // What lays weights out, and digests files, takes no more threads than the merge.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build();
+        let pool = pool.map_err(|error| VariantError::Thread(error.to_string()))?;
+        if let Some(variant) = pool.install(|| self.read()) {
+            let seconds = start.elapsed().as_secs_f64();
+            tracing::info!(variant = %self.id, seconds, "variant read from the cache");
+            return Ok(Made { variant, uncached: Vec::new() });
+        }
+        let made = self.merge(&pool, cancelled)?;
+        let (seconds, bytes) = (start.elapsed().as_secs_f64(), made.variant.byte_length());
+        tracing::info!(variant = %self.id, seconds, bytes, "variant merged");
+        Ok(made)
+    }
+
+    /// Gives the cache what it lacks.
+    pub(super) fn keep(&self, made: Made) {
+        if let Some(cache) = self.cache.as_ref().filter(|_| !made.uncached.is_empty()) {
+            let written = cache.write(&self.id, &made.uncached);
+            if let Err(error) = written {
+                tracing::warn!(variant = %self.id, %error, "the variant is not kept in the cache");
             }
         }
+        drop(made);
+        cogwheel_engine::give_back();
+    }
+
+    fn read(&self) -> Option<Variant> {
+        let cache = self.cache.as_ref()?;
+        let tensors = cache.read(&self.id, &self.recipe.changed_tensors())?;
+        match self.laid_out(&tensors) {
+            Ok(variant) => Some(variant),
+            Err(error) => {
+                tracing::warn!(variant = %self.id, %error, "the variant in the cache is not used");
+                None
+            }
+        }
+    }
+
+    fn laid_out(&self, tensors: &Weights) -> Result<Variant, Box<dyn std::error::Error>> {
+        let mut variant = self.maker.begin();
+        for name in tensors.names() {
+            variant.add(name, tensors.tensor(name)?)?;
+        }
+        Ok(variant.finish())
+    }
+
+    fn merge(&self, pool: &ThreadPool, cancelled: &AtomicBool) -> Result<Made, VariantError> {
         let mut variant = self.maker.begin();
         let mut refused: Option<EngineError> = None;
-        let mut kept = Vec::new();
+        let mut uncached = Vec::new();
         let options = MergeOptions { threads: self.threads, dtype: self.dtype };
         let is_cancelled = || cancelled.load(Ordering::Relaxed);
         let merged = merge(&self.base.weights, &self.recipe, &options, &is_cancelled, |changed| {
-            let added = variant.add(&changed.name, changed.tensor.clone());
+            let added = pool.install(|| variant.add(&changed.name, changed.tensor.clone()));
             if self.cache.is_some() {
-                kept.push((changed.name, changed.tensor));
+                uncached.push((changed.name, changed.tensor));
             }
             let merging = Merging { tensors: changed.index + 1, num_tensors: changed.total };
             self.progress.send_replace(merging);
@@ -70,12 +107,6 @@ impl Making {
             return Err(error.into());
         }
         merged?;
-        let variant = variant.finish();
-        let (seconds, bytes) = (start.elapsed().as_secs_f64(), variant.byte_length());
-        tracing::info!(variant = %self.id, seconds, bytes, "variant merged");
-        if let Some(cache) = &self.cache {
-            cache.write(&self.id, &kept);
-        }
-        Ok(variant)
+        Ok(Made { variant: variant.finish(), uncached })
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use cogwheel_engine::{CancellationToken, Runtime, SessionOptions, WeightSource};
 use cogwheel_graph::WeightSlot;
 use cogwheel_lora::Adapter;
-use cogwheel_tensor::Tensor;
+use cogwheel_tensor::{DType, Tensor};
 use cogwheel_weights::Weights;
 
 use super::*;
@@ -35,7 +35,9 @@ fn options(matrix_unit: bool) -> SessionOptions {
 
 fn variants_with(settings: VariantSettings, storage: Storage, matrix_unit: bool) -> Arc<Variants> {
     let checkpoint = checkpoint().stored_in(storage);
-    let maker = Transformer::variant_maker(&checkpoint.transformer, &options(matrix_unit)).unwrap();
+    let maker =
+        Transformer::variant_maker(&checkpoint.transformer, &options(matrix_unit), DType::F32)
+            .unwrap();
     Arc::new(Variants::new(&checkpoint, maker, settings).unwrap())
 }
 
@@ -56,10 +58,23 @@ fn recipe(adapters: &[(&str, f32)]) -> Recipe {
 /// A lease, and whether anything was merged for it.
 async fn lease(variants: &Arc<Variants>, adapters: &[(&str, f32)]) -> (Lease, bool) {
     let (progress, watched) = watch::channel(Merging::default());
-    let lease = variants.lease(recipe(adapters), progress).await.unwrap();
+    let lease = variants.lease(recipe(adapters), true, progress).await.unwrap();
     let merging = *watched.borrow();
     assert_eq!(merging.tensors, merging.num_tensors);
     (lease, merging.num_tensors > 0)
+}
+
+/// What was merged is in the cache when the merge's place is free.
+async fn written(variants: &Variants) {
+    drop(variants.merging.acquire().await.unwrap());
+}
+
+/// Leases from a process of its own, as it were, with a cache.
+async fn lease_cached(folder: &Path, adapters: &[(&str, f32)]) -> (Lease, bool) {
+    let variants = variants(u64::MAX, Some(folder));
+    let leased = lease(&variants, adapters).await;
+    written(&variants).await;
+    leased
 }
 
 fn predict(model: &mut Transformer, variant: Option<Variant>) -> Vec<f32> {
@@ -174,9 +189,14 @@ async fn past_the_budget_the_one_not_used_the_longest_goes() {
 #[tokio::test]
 async fn without_a_budget_a_variant_goes_with_its_lease() {
     let variants = variants(0, None);
-    let (lease, _) = lease(&variants, &[("attention", 1.0)]).await;
-    assert_eq!(variants.resident_bytes(), 0);
-    assert!(lease.variant.byte_length() > 0);
+    let (first, merged) = lease(&variants, &[("attention", 1.0)]).await;
+    assert_eq!((variants.resident_bytes(), merged), (0, true));
+    assert!(first.variant.byte_length() > 0);
+    let (second, merged) = lease(&variants, &[("attention", 1.0)]).await;
+    assert!(!merged, "who holds one shares it");
+    drop((first, second));
+    let (_, merged) = lease(&variants, &[("attention", 1.0)]).await;
+    assert!(merged);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,7 +214,7 @@ async fn no_more_than_two_hold_a_variant_and_a_dropped_wait_gives_its_place_up()
     let (first, _) = lease(&variants, &[("attention", 1.0)]).await;
     let (_second, _) = lease(&variants, &[("attention", 2.0)]).await;
     let (progress, _) = watch::channel(Merging::default());
-    let mut third = Box::pin(variants.lease(recipe(&[("attention", 3.0)]), progress));
+    let mut third = Box::pin(variants.lease(recipe(&[("attention", 3.0)]), true, progress));
     assert!(poll(third.as_mut()).is_none());
     drop(third);
     drop(first);
@@ -229,10 +249,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 async fn a_restart_reads_what_was_merged_before() {
     let folder = tempfile::tempdir().unwrap();
     let wanted = [("mixed", 0.7)];
-    let (first, merged) = lease(&variants(u64::MAX, Some(folder.path())), &wanted).await;
+    let (first, merged) = lease_cached(folder.path(), &wanted).await;
     assert!(merged);
     assert_eq!(files(folder.path()).len(), 1);
-    let (second, merged) = lease(&variants(u64::MAX, Some(folder.path())), &wanted).await;
+    let (second, merged) = lease_cached(folder.path(), &wanted).await;
     assert!(!merged);
     assert_eq!(first.id, second.id);
     let mut model = {
@@ -260,17 +280,20 @@ async fn a_file_that_was_altered_or_cut_is_not_used_and_made_again() {
         },
         |path| std::fs::write(path, b"").unwrap(),
         |path| {
-            let name = path.file_name().unwrap().to_string_lossy().replace("-F32-", "-F32-0");
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let (start, digest) = name.split_once("-F32-").unwrap();
+            let first = if digest.starts_with('0') { '1' } else { '0' };
+            let name = format!("{start}-F32-{first}{}", &digest[1..]);
             std::fs::rename(path, path.with_file_name(name)).unwrap();
         },
     ];
     for damage in damages {
         let folder = tempfile::tempdir().unwrap();
-        lease(&variants(u64::MAX, Some(folder.path())), &wanted).await;
+        lease_cached(folder.path(), &wanted).await;
         let [path] = &files(folder.path())[..] else { panic!("expected one file") };
         let sound = std::fs::read(path).unwrap();
         damage(path);
-        let (_, merged) = lease(&variants(u64::MAX, Some(folder.path())), &wanted).await;
+        let (_, merged) = lease_cached(folder.path(), &wanted).await;
         assert!(merged, "what was damaged is served");
         let [path] = &files(folder.path())[..] else { panic!("expected one file") };
         assert_eq!(std::fs::read(path).unwrap(), sound);
@@ -280,22 +303,29 @@ async fn a_file_that_was_altered_or_cut_is_not_used_and_made_again() {
 #[tokio::test]
 async fn what_a_killed_writer_left_is_not_in_the_way() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join(".tmpabc.partial"), b"half").unwrap();
+    let left = folder.path().join(".cogwheel-partial-abc");
+    std::fs::create_dir(&left).unwrap();
+    std::fs::write(left.join(".tmpabc"), b"half").unwrap();
     let wanted = [("attention", 0.7)];
-    lease(&variants(u64::MAX, Some(folder.path())), &wanted).await;
-    assert!(!lease(&variants(u64::MAX, Some(folder.path())), &wanted).await.1);
+    lease_cached(folder.path(), &wanted).await;
+    assert!(!lease_cached(folder.path(), &wanted).await.1);
 }
 
 #[tokio::test]
-async fn the_cache_keeps_to_its_limit() {
+async fn the_cache_keeps_to_its_limit_and_leaves_what_is_not_its_own() {
     let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.safetensors");
+    std::fs::write(&model, b"somebody's").unwrap();
+    let own = || files(folder.path()).into_iter().filter(|path| *path != model).count();
     let cache = Some((folder.path().to_path_buf(), 1));
     let settings = VariantSettings { byte_budget: u64::MAX, cache, max_passed: 8, threads: 1 };
     let variants = variants_with(settings, Storage::Fp32, true);
     for scale in [1.0, 2.0, 3.0] {
         lease(&variants, &[("attention", scale)]).await;
-        assert_eq!(files(folder.path()).len(), 1, "only the newest");
+        written(&variants).await;
+        assert_eq!(own(), 1, "only the newest");
     }
+    assert!(model.exists());
 }
 
 #[tokio::test]
@@ -304,7 +334,8 @@ async fn a_cache_that_is_no_folder_is_told_at_the_start() {
     let cache = Some((file.path().to_path_buf(), 1));
     let settings = VariantSettings { byte_budget: 0, cache, max_passed: 8, threads: 1 };
     let checkpoint = checkpoint();
-    let maker = Transformer::variant_maker(&checkpoint.transformer, &options(true)).unwrap();
+    let maker =
+        Transformer::variant_maker(&checkpoint.transformer, &options(true), DType::F32).unwrap();
     let error = Variants::new(&checkpoint, maker, settings).unwrap_err();
     assert!(error.to_string().starts_with("--variant-cache "), "{error}");
 }
@@ -314,6 +345,6 @@ async fn scales_that_make_no_numbers_are_refused() {
     let settings = VariantSettings { byte_budget: 0, cache: None, max_passed: 8, threads: 1 };
     let variants = variants_with(settings, Storage::Fp16, true);
     let (progress, _) = watch::channel(Merging::default());
-    let error = variants.lease(recipe(&[("attention", 1e12)]), progress).await;
+    let error = variants.lease(recipe(&[("attention", 1e12)]), true, progress).await;
     assert!(matches!(error, Err(VariantError::Merge(cogwheel_lora::MergeError::NotFinite { .. }))));
 }

@@ -33,10 +33,6 @@ pub(super) struct Products {
 }
 
 impl Products {
-    pub(super) fn unit(&self) -> MatrixUnit {
-        self.unit
-    }
-
     /// The same weights for another session.
     pub(super) fn shared(&self) -> Self {
         let Self { unit, weights, threads, .. } = self;

@@ -8,7 +8,7 @@ use cogwheel_graph::{Model, WeightSlot};
 use cogwheel_tensor::Tensor;
 
 use super::{Variant, create, linear::Products, variant};
-use crate::{EngineError, Runtime, SessionOptions, WeightSource};
+use crate::{EngineError, Runtime, SessionOptions, WeightSource, freed};
 
 /// Sessions of variants that change what the matrix unit does not have: of the same graph, over the same weights but for
 /// what is changed.
@@ -51,13 +51,21 @@ impl Siblings {
         }
     }
 
+    /// Drops the sessions of variants that nobody has any more.
+    pub(super) fn forget_gone(&mut self) {
+        let before = self.made.len();
+        self.made.retain(|sibling| sibling.variant.strong_count() > 0);
+        if self.made.len() < before {
+            freed::give_back();
+        }
+    }
+
     /// The variant's session, made if there is none yet.
     pub(super) fn session(
         &mut self,
         variant: &Variant,
         products: Option<&Products>,
     ) -> Result<(&mut ort::session::Session, Option<Arc<Products>>), EngineError> {
-        self.made.retain(|sibling| sibling.variant.strong_count() > 0);
         let wanted = Arc::downgrade(&variant.0);
         let at = match self.made.iter().position(|sibling| sibling.variant.ptr_eq(&wanted)) {
             Some(at) => at,

@@ -1,6 +1,6 @@
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use cogwheel_graph::{Model, WeightSlot};
@@ -15,6 +15,17 @@ use crate::{EngineError, SessionOptions, weight_source::fit};
 /// what it changes. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct Variant(pub(super) Arc<Weights>);
+
+/// A variant that others may hold or not.
+#[derive(Clone, Debug)]
+pub struct WeakVariant(Weak<Weights>);
+
+impl WeakVariant {
+    /// The variant, if anybody still holds it.
+    pub fn upgrade(&self) -> Option<Variant> {
+        self.0.upgrade().map(Variant)
+    }
+}
 
 /// What a variant changes.
 #[derive(Debug, Default)]
@@ -39,13 +50,20 @@ pub struct VariantMaker(Arc<Slots>);
 #[derive(Debug)]
 struct Slots {
     unit: Option<MatrixUnit>,
+    /// Most of a weight that the unit has.
+    pieces: usize,
     by_name: HashMap<String, WeightSlot>,
     /// Weights that the unit has.
     linears: HashSet<String>,
 }
 
 impl Variant {
-    /// Bytes of memory it takes beside the session.
+    /// The same without holding it.
+    pub fn downgrade(&self) -> WeakVariant {
+        WeakVariant(Arc::downgrade(&self.0))
+    }
+
+    /// Bytes of memory it takes beside the session. One that has a session of its own takes what that needs to run too.
     pub fn byte_length(&self) -> usize {
         let packed = |layer: &Layer| {
             let weight = layer.weight.as_ref().map_or(0, |weight| weight.byte_length());
@@ -57,17 +75,18 @@ impl Variant {
 }
 
 impl VariantMaker {
-    /// For sessions that are made of `model` with `options`, whether there is one yet or not.
-    pub fn of(model: &Model, options: &SessionOptions) -> Self {
-        Self::new(model, linear::unit(options))
-    }
-
-    /// For sessions of `model`, whose linear layers a matrix unit computes where there is one.
-    pub(super) fn new(model: &Model, unit: Option<MatrixUnit>) -> Self {
+    /// For sessions that are made with `options` of `model`, whose weights are stored in `dtype`; there need not be one yet.
+    ///
+    /// Where the matrix unit takes a stored fp16 weight in two pieces, a changed one has two as well, 16 bits of mantissa,
+    /// so that a run with it costs the same; bf16 ones too, which it takes in one: a run with fp32 weights in their place
+    /// costs more, unless they are given in bf16.
+    pub fn of(model: &Model, options: &SessionOptions, dtype: DType) -> Self {
+        let unit = linear::unit(options);
+        let pieces = if dtype == DType::F32 { 3 } else { 2 };
         let name = |slot: &WeightSlot| slot.name.clone();
         let linears = unit.map(|_| model.linear_weights().iter().map(name).collect());
         let by_name = model.weights().iter().map(|slot| (name(slot), slot.clone())).collect();
-        Self(Arc::new(Slots { unit, by_name, linears: linears.unwrap_or_default() }))
+        Self(Arc::new(Slots { unit, pieces, by_name, linears: linears.unwrap_or_default() }))
     }
 
     /// Begins a variant that changes nothing yet.
@@ -96,7 +115,7 @@ impl VariantInMaking {
         let tensor = fit(tensor, slot, is_float)?;
         if let Some(unit) = slots.unit {
             if slots.linears.contains(name) {
-                let packed = PackedWeight::new(unit, &tensor)
+                let packed = PackedWeight::of_pieces(unit, &tensor, slots.pieces)
                     .map_err(|source| EngineError::Product { name: name.to_owned(), source })?;
                 self.layer(name).weight = Some(Arc::new(packed));
                 return Ok(());

@@ -131,7 +131,8 @@ struct Pool<'a> {
     count: usize,
 }
 
-impl Threads for Pool<'_> {
+// SAFETY: each number is handed out once.
+unsafe impl Threads for Pool<'_> {
     fn count(&self) -> usize {
         self.count
     }
