@@ -122,6 +122,7 @@ impl Registry {
             }
             Failure::invalid(field(&error).unwrap_or("weights"), message)
         })?;
+        incoming.flush().map_err(|error| unwritten(&error))?;
         let digest = opened.description.digest.clone();
         let keep = || self.store.keep(&digest, incoming).map_err(|error| unwritten(&error));
         self.register(registration, opened, Origin::Upload, keep)
@@ -230,18 +231,18 @@ impl Registry {
 impl RegisteredAdapter {
     /// What is written down of it; nothing of what is there at every start.
     fn entry(&self) -> Option<Entry> {
-        let files = &self.kept.files;
-        let path = match self.origin {
+        let files = self.kept.files.clone();
+        let (path, config) = match self.origin {
             Origin::Start => return None,
-            Origin::Path => Some(files.weights.clone()),
-            Origin::Upload => None,
+            Origin::Path => (Some(files.weights), files.config),
+            Origin::Upload => (None, None),
         };
         Some(Entry {
             name: self.name.clone(),
             digest: self.digest().to_owned(),
             alpha: self.alpha,
             path,
-            config: files.config.is_some(),
+            config,
         })
     }
 }
