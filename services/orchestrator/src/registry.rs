@@ -2,6 +2,7 @@
 //! called.
 
 mod adapter;
+mod base;
 mod folders;
 mod name;
 mod names;
@@ -13,11 +14,12 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use cogwheel_lora::{AdapterError, AdapterFiles, Model};
+use cogwheel_lora::{AdapterError, AdapterFiles};
 use cogwheel_service::Failure;
 
 pub use adapter::RegisteredAdapter;
 use adapter::{Opened, Origin};
+use base::Base;
 use folders::Folders;
 pub use name::check_adapter_name;
 use names::{Entry, Names};
@@ -31,7 +33,7 @@ pub(crate) type Adapters = BTreeMap<String, Arc<RegisteredAdapter>>;
 /// for [`Self::adapters`].
 #[derive(Debug)]
 pub(crate) struct Registry {
-    model: Model<'static>,
+    base: Base,
     folders: Folders,
     store: Arc<Store>,
     max_adapters: usize,
@@ -161,7 +163,7 @@ impl Registry {
         if length > self.max_bytes {
             return Err(self.too_large("path", length));
         }
-        Ok(Opened::read(files, alpha, &self.model))
+        Ok(Opened::read(files, alpha, &self.base))
     }
 
     /// Says that a file is too large.

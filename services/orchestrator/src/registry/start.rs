@@ -1,11 +1,12 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use cogwheel_lora::{AdapterFiles, Model};
+use cogwheel_lora::AdapterFiles;
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_service::Fatal;
 
 use super::adapter::{Opened, Origin, RegisteredAdapter};
+use super::base::Base;
 use super::folders::Folders;
 use super::store::{Kept, Store};
 use super::{Adapters, Entry, Registry, Shelf, check_adapter_name, log_registered};
@@ -29,7 +30,7 @@ impl Registry {
             None => Store::temporary(),
         };
         let mut registry = Self {
-            model: Model::new(&checkpoint.transformer, None),
+            base: Base::new(checkpoint),
             folders,
             store: Arc::new(store),
             max_adapters: args.max_adapters,

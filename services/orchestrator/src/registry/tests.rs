@@ -344,6 +344,20 @@ fn names_that_cannot_be_read_end_the_start_and_are_not_written_over() {
     }
 }
 
+/// Without them nobody tells who registers a file of SAT's that it wants another scale.
+#[test]
+fn adapters_are_judged_by_the_models_weights_where_these_are_there() {
+    let neon = fs::read(file("neon")).unwrap();
+    let with = upload(&open(&AdapterArgs::default()), "a", &neon).unwrap();
+    assert!(with.description().relative_change.is_some());
+    let empty = tempfile::tempdir().unwrap();
+    let mut checkpoint = Checkpoint::open(&demo("model")).unwrap();
+    checkpoint.dir = empty.path().to_path_buf();
+    let registry = Registry::open(&AdapterArgs::default(), &[], &checkpoint).unwrap();
+    let without = upload(&registry, "a", &neon).unwrap();
+    assert_eq!(without.description().relative_change, None);
+}
+
 #[test]
 fn there_are_no_more_and_no_larger_adapters_than_may_be() {
     let args = AdapterArgs { max_adapters: 1, ..AdapterArgs::default() };
