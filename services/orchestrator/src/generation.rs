@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Instant;
 
 use cogwheel_api::denoiser::v1::{DenoiseHeader, DenoiseSummary};
@@ -15,6 +15,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::output::Sink;
 use crate::plan::{ChosenAdapter, Plan};
 use crate::service::{DecodeEvent, DenoiseEvent, EncodeEvent, Stages, Terms};
+
+/// How often one request puts one adapter there: once, and for what others do meanwhile.
+const MAX_PUTS: u32 = 3;
 
 /// The chain of stages for one request: embeddings once, then latents and frames for each video.
 pub(crate) struct Generation<'a> {
@@ -113,7 +116,7 @@ impl Generation<'_> {
         embeddings: &Embeddings,
     ) -> Result<(Tensor, DenoiseSummary), Failure> {
         self.begin(index, Stage::Denoiser).await?;
-        let mut put = HashSet::new();
+        let mut puts: HashMap<&str, u32> = HashMap::new();
         loop {
             let failure = match self.try_to_denoise(index, embeddings).await {
                 Err(failure) => failure,
@@ -126,10 +129,16 @@ impl Generation<'_> {
             else {
                 return Err(failure);
             };
-            // A denoiser that still lacks what it was given will not be given it for ever.
-            if !put.insert(adapter.digest()) {
-                return Err(failure);
+            // What was put may be gone again, for other requests' adapters, or another replica answers.
+            // Where that goes on it is the denoiser that lacks something, and not the request.
+            let times = puts.entry(adapter.digest()).or_default();
+            if *times == MAX_PUTS {
+                let name = adapter.name();
+                let found = format!("that it was put there {times} times and is not there");
+                let message = format!("denoiser: expected adapter '{name}' to stay, found {found}");
+                return Err(Failure::Unavailable(message));
             }
+            *times += 1;
             tracing::info!(name = adapter.name(), digest = adapter.digest(), "adapter put");
             self.stages.put_adapter(adapter, self.terms).await?;
         }

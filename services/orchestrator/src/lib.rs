@@ -1,7 +1,8 @@
 //! The orchestrator: the public API. It checks a request against the model's own limits, runs the
 //! chain of stages, and encodes frames as they arrive.
 //!
-//! Reads the checkpoint's configs, never its weights.
+//! Works from the checkpoint's configs. Of its weights it maps the transformer's, where they can be
+//! read, and looks at some of them to judge adapters by.
 
 mod generation;
 mod model;

@@ -2,6 +2,7 @@
 //! called.
 
 mod adapter;
+mod base;
 mod folders;
 mod name;
 mod names;
@@ -13,11 +14,12 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use cogwheel_lora::{AdapterError, AdapterFiles, Model};
+use cogwheel_lora::{AdapterError, AdapterFiles};
 use cogwheel_service::Failure;
 
 pub use adapter::RegisteredAdapter;
 use adapter::{Opened, Origin};
+use base::Base;
 use folders::Folders;
 pub use name::check_adapter_name;
 use names::{Entry, Names};
@@ -31,7 +33,7 @@ pub(crate) type Adapters = BTreeMap<String, Arc<RegisteredAdapter>>;
 /// for [`Self::adapters`].
 #[derive(Debug)]
 pub(crate) struct Registry {
-    model: Model<'static>,
+    base: Base,
     folders: Folders,
     store: Arc<Store>,
     max_adapters: usize,
@@ -122,6 +124,7 @@ impl Registry {
             }
             Failure::invalid(field(&error).unwrap_or("weights"), message)
         })?;
+        incoming.flush().map_err(|error| unwritten(&error))?;
         let digest = opened.description.digest.clone();
         let keep = || self.store.keep(&digest, incoming).map_err(|error| unwritten(&error));
         self.register(registration, opened, Origin::Upload, keep)
@@ -160,7 +163,7 @@ impl Registry {
         if length > self.max_bytes {
             return Err(self.too_large("path", length));
         }
-        Ok(Opened::read(files, alpha, &self.model))
+        Ok(Opened::read(files, alpha, &self.base))
     }
 
     /// Says that a file is too large.
@@ -230,18 +233,18 @@ impl Registry {
 impl RegisteredAdapter {
     /// What is written down of it; nothing of what is there at every start.
     fn entry(&self) -> Option<Entry> {
-        let files = &self.kept.files;
-        let path = match self.origin {
+        let files = self.kept.files.clone();
+        let (path, config) = match self.origin {
             Origin::Start => return None,
-            Origin::Path => Some(files.weights.clone()),
-            Origin::Upload => None,
+            Origin::Path => (Some(files.weights), files.config),
+            Origin::Upload => (None, None),
         };
         Some(Entry {
             name: self.name.clone(),
             digest: self.digest().to_owned(),
             alpha: self.alpha,
             path,
-            config: files.config.is_some(),
+            config,
         })
     }
 }

@@ -209,3 +209,6 @@ impl GenerationService for Orchestrator {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

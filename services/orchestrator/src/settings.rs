@@ -12,7 +12,8 @@ pub const MAX_REQUEST_BYTES: usize = 64 << 20;
 /// Settings of the orchestrator.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// Checkpoint folder in diffusers layout; only its configs are read
+    /// Checkpoint folder in diffusers layout; its configs are read, and to judge adapters some of its
+    /// transformer's weights
     #[arg(long, env = "COGWHEEL_MODEL", value_name = "DIR")]
     pub model: PathBuf,
     /// Where the text encoder is

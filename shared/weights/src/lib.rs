@@ -16,6 +16,6 @@ mod locate;
 mod weights;
 
 pub use check::{ExpectedTensor, Mismatch, Strictness};
-pub use digest::Digest;
+pub use digest::{Digest, NoDigest};
 pub use error::WeightsError;
 pub use weights::{TensorView, Weights};

@@ -3,9 +3,10 @@ use std::sync::Arc;
 
 use cogwheel_api::adapter::v1;
 use cogwheel_api::denoiser::v1::PutAdapterHeader;
-use cogwheel_lora::{Adapter, AdapterError, AdapterFiles, Description, Model};
+use cogwheel_lora::{Adapter, AdapterError, AdapterFiles, Description};
 use cogwheel_models::checkpoint::Checkpoint;
 
+use super::base::Base;
 use super::store::Kept;
 
 /// An adapter under a name, read and checked against the model. Its file stays where it is as long
@@ -42,10 +43,10 @@ impl Opened {
     pub(super) fn read(
         files: &AdapterFiles,
         alpha: Option<f64>,
-        model: &Model<'_>,
+        base: &Base,
     ) -> Result<Self, AdapterError> {
         let adapter = Adapter::open_files(files)?.with_alpha(alpha)?;
-        let description = adapter.describe(model)?;
+        let description = adapter.describe(&base.model())?;
         // The config was read with the rest: what is left of the size are the weights.
         let length = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
         let config = files.config.as_deref().map_or(0, length);
@@ -67,8 +68,8 @@ impl RegisteredAdapter {
         checkpoint: &Checkpoint,
     ) -> Result<Self, AdapterError> {
         let files = AdapterFiles::find(path, weight_name)?;
-        let model = Model::new(&checkpoint.transformer, None);
-        let Opened { description, lengths } = Opened::read(&files, alpha, &model)?;
+        let base = Base::new(checkpoint);
+        let Opened { description, lengths } = Opened::read(&files, alpha, &base)?;
         let kept = Arc::new(Kept::elsewhere(files, lengths));
         let name = description.digest.chars().take(16).collect();
         Ok(Self { name, alpha, description, kept, origin: Origin::Start })

@@ -62,12 +62,18 @@ impl Folders {
     ) -> Result<AdapterFiles, Failure> {
         let path = self.resolve(path)?;
         let found = AdapterFiles::find(&path, weight_name);
-        let AdapterFiles { weights, config } =
-            found.map_err(|error| super::refused("path", &error))?;
         // A file in an allowed folder may itself be a link.
+        self.again(&found.map_err(|error| super::refused("path", &error))?)
+    }
+
+    /// Files that were found before, if they are still below the folders.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub(super) fn again(&self, files: &AdapterFiles) -> Result<AdapterFiles, Failure> {
         Ok(AdapterFiles {
-            weights: self.inside(&weights)?,
-            config: config.map(|config| self.inside(&config)).transpose()?,
+            weights: self.inside(&files.weights)?,
+            config: files.config.as_deref().map(|config| self.inside(config)).transpose()?,
         })
     }
 
@@ -97,7 +103,8 @@ impl Folders {
         }
     }
 
-    fn holds(&self, path: &Path) -> bool {
+    /// Whether a path without links is one of the folders or below one.
+    pub(super) fn holds(&self, path: &Path) -> bool {
         self.dirs.iter().any(|dir| path.starts_with(dir))
     }
 

@@ -2,6 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cogwheel_service::Fatal;
+use cogwheel_weights::Digest;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of the file of names that are read: far more than any number of adapters needs.
@@ -25,17 +26,18 @@ pub(super) struct Entry {
     /// The safetensors in an adapter folder; absent for what is in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) path: Option<PathBuf>,
-    /// Whether PEFT's config belongs to it.
-    #[serde(default)]
-    pub(super) config: bool,
+    /// PEFT's config that belongs to it, likewise. Neither needs to have its usual name: links may
+    /// have led there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) config: Option<PathBuf>,
 }
 
 impl Names {
-    /// Reads what was written; nothing where there is no file.
+    /// Reads what was written; `None` where there is no file.
     ///
     /// # Errors
     /// A file that cannot be read or understood: it is not written over.
-    pub(super) fn read(path: &Path) -> Result<Self, Fatal> {
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, Fatal> {
         let unfit = |found: &dyn std::fmt::Display| {
             let path = path.display();
             Fatal::usage(format!("{path}: expected the names of adapters, found {found}"))
@@ -44,18 +46,15 @@ impl Names {
             Ok(metadata) if metadata.len() > MAX_BYTES => {
                 return Err(unfit(&format!("{} bytes", metadata.len())));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             _ => {}
         }
         let json = std::fs::read(path).map_err(|error| unfit(&error))?;
         let names: Self = serde_json::from_slice(&json).map_err(|error| unfit(&error))?;
-        let is_digest = |digest: &str| {
-            digest.len() == 64 && digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        };
         // A digest becomes a file's name.
-        match names.adapters.iter().find(|entry| !is_digest(&entry.digest)) {
+        match names.adapters.iter().find(|entry| entry.digest.parse::<Digest>().is_err()) {
             Some(entry) => Err(unfit(&format!("no digest: {:?}", entry.digest))),
-            None => Ok(names),
+            None => Ok(Some(names)),
         }
     }
 

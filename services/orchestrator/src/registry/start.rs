@@ -1,11 +1,12 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use cogwheel_lora::{AdapterFiles, Model};
+use cogwheel_lora::AdapterFiles;
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_service::Fatal;
 
 use super::adapter::{Opened, Origin, RegisteredAdapter};
+use super::base::Base;
 use super::folders::Folders;
 use super::store::{Kept, Store};
 use super::{Adapters, Entry, Registry, Shelf, check_adapter_name, log_registered};
@@ -23,13 +24,14 @@ impl Registry {
         given: &[Arc<RegisteredAdapter>],
         checkpoint: &Checkpoint,
     ) -> Result<Self, Fatal> {
+        let folders = Folders::new(&args.adapter_dirs)?;
         let store = match &args.data_dir {
-            Some(dir) => Store::durable(dir)?,
+            Some(dir) => Store::durable(dir, &folders)?,
             None => Store::temporary(),
         };
         let mut registry = Self {
-            model: Model::new(&checkpoint.transformer, None),
-            folders: Folders::new(&args.adapter_dirs)?,
+            base: Base::new(checkpoint),
+            folders,
             store: Arc::new(store),
             max_adapters: args.max_adapters,
             max_bytes: args.max_adapter_bytes.bytes,
@@ -38,11 +40,9 @@ impl Registry {
         let mut adapters: Adapters =
             given.iter().map(|adapter| (adapter.name.clone(), Arc::clone(adapter))).collect();
         let mut unusable = Vec::new();
-        let written = registry.store.names()?.adapters;
-        registry.store.sweep(|digest| {
-            written.iter().any(|entry| entry.path.is_none() && entry.digest == digest)
-        });
-        for entry in written {
+        let written = registry.store.names()?;
+        registry.store.sweep(written.as_ref());
+        for entry in written.unwrap_or_default().adapters {
             match registry.reopen(&entry) {
                 Ok(adapter) => put(&mut adapters, adapter),
                 Err(reason) => {
@@ -75,12 +75,12 @@ impl Registry {
         check_adapter_name(&entry.name)?;
         let (kept, origin) = match &entry.path {
             None => {
-                let kept = self.store.kept(&entry.digest, entry.config);
+                let kept = self.store.kept(&entry.digest);
                 (kept.map_err(|error| error.to_string())?, Origin::Upload)
             }
             Some(path) => {
-                let found = self.folders.find(path, None).map_err(|failure| failure.to_string())?;
-                let files = AdapterFiles { config: found.config.filter(|_| entry.config), ..found };
+                let files = AdapterFiles { weights: path.clone(), config: entry.config.clone() };
+                let files = self.folders.again(&files).map_err(|failure| failure.to_string())?;
                 (Arc::new(Kept::elsewhere(files, [0; 2])), Origin::Path)
             }
         };

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use cogwheel_lora::AdapterFiles;
 use cogwheel_service::Fatal;
+use cogwheel_weights::Digest;
 use tempfile::{NamedTempFile, TempDir};
 
-use super::names::Names;
+use super::folders::Folders;
+use super::names::{Entry, Names};
 
 /// What a file is called while it comes; what is left of them after a crash is removed.
 const INCOMING: &str = ".incoming-";
@@ -59,14 +61,19 @@ impl Store {
     /// Opens the store of a data folder, which is made where it is missing.
     ///
     /// # Errors
-    /// A folder that cannot be written, or that another process uses.
-    pub(super) fn durable(data_dir: &Path) -> Result<Self, Fatal> {
+    /// A folder that cannot be written, that another process uses, or that lies in one of the folders
+    /// of adapters: what lies there is its owner's and nothing to remove.
+    pub(super) fn durable(data_dir: &Path, folders: &Folders) -> Result<Self, Fatal> {
         let dir = data_dir.join("adapters");
         let unfit = |found: &dyn std::fmt::Display| {
             let expected = "expected a folder that can be written";
             Fatal::usage(format!("--data-dir {}: {expected}, found {found}", data_dir.display()))
         };
         fs::create_dir_all(&dir).map_err(|error| unfit(&error))?;
+        let real = dir.canonicalize().map_err(|error| unfit(&error))?;
+        if folders.holds(&real) {
+            return Err(unfit(&"one whose adapters/ is part of an --adapter-dir"));
+        }
         let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK));
         let lock = lock.map_err(|error| unfit(&error))?;
         match lock.try_lock() {
@@ -94,7 +101,7 @@ impl Store {
         Ok(Incoming { weights: file(WEIGHTS)?, config })
     }
 
-    /// Puts files under their digest.
+    /// Puts files under their digest, which are [flushed](Incoming::flush) already.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -109,12 +116,10 @@ impl Store {
             return Ok(same);
         }
         let Incoming { weights, config } = incoming;
-        let mut files = self.files(digest, config.is_some())?;
+        let files = self.files(digest, config.is_some())?;
         // The weights last: a config alone stands for nothing.
         if let (Some(file), Some(path)) = (config, &files.config) {
             persist(file, path)?;
-        } else {
-            files.config = None;
         }
         persist(weights, &files.weights)?;
         Ok(self.remember(&mut kept, digest, files))
@@ -124,21 +129,23 @@ impl Store {
     ///
     /// # Errors
     /// When the store has no folder.
-    pub(super) fn kept(self: &Arc<Self>, digest: &str, with_config: bool) -> io::Result<Arc<Kept>> {
+    pub(super) fn kept(self: &Arc<Self>, digest: &str) -> io::Result<Arc<Kept>> {
         let mut kept = lock(&self.kept);
         if let Some(same) = kept.get(digest).and_then(Weak::upgrade) {
             return Ok(same);
         }
-        let files = self.files(digest, with_config)?;
+        let mut files = self.files(digest, true)?;
+        // Both have the digest in their names: a config that is there is the one it was made of.
+        files.config = files.config.filter(|config| config.exists());
         Ok(self.remember(&mut kept, digest, files))
     }
 
-    /// The names of another run; none in a temporary store.
+    /// The names of another run; `None` where none were ever written, as in a temporary store.
     ///
     /// # Errors
     /// When they cannot be read or understood.
-    pub(super) fn names(&self) -> Result<Names, Fatal> {
-        let Place::Durable { dir, .. } = &self.place else { return Ok(Names::default()) };
+    pub(super) fn names(&self) -> Result<Option<Names>, Fatal> {
+        let Place::Durable { dir, .. } = &self.place else { return Ok(None) };
         Names::read(&dir.join(NAMES))
     }
 
@@ -150,19 +157,26 @@ impl Store {
         let Place::Durable { dir, .. } = &self.place else { return Ok(()) };
         let mut file = tempfile::Builder::new().prefix(INCOMING).tempfile_in(dir)?;
         file.write_all(&names.to_json()?)?;
+        file.as_file().sync_all()?;
         persist(file, &dir.join(NAMES))?;
         // The name itself is durable only with its folder.
         File::open(dir)?.sync_all()
     }
 
-    /// Removes what no name stands for, and what a crash left of incoming files.
-    pub(super) fn sweep(&self, is_named: impl Fn(&str) -> bool) {
+    /// Removes what a crash left of incoming files and, where the names are known, the store's own
+    /// files that none of them stands for. Files of any other name are somebody's.
+    pub(super) fn sweep(&self, names: Option<&Names>) {
         let Place::Durable { dir, .. } = &self.place else { return };
         let Ok(entries) = dir.read_dir() else { return };
+        let is_unnamed = |digest: &str| {
+            let stands_for = |entry: &Entry| entry.path.is_none() && entry.digest == digest;
+            names.is_some_and(|names| !names.adapters.iter().any(stands_for))
+        };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let digest = name.strip_suffix(WEIGHTS).or_else(|| name.strip_suffix(CONFIG));
-            if name.starts_with(INCOMING) || digest.is_some_and(|digest| !is_named(digest)) {
+            let stem = name.strip_suffix(WEIGHTS).or_else(|| name.strip_suffix(CONFIG));
+            let digest = stem.filter(|stem| stem.parse::<Digest>().is_ok());
+            if name.starts_with(INCOMING) || digest.is_some_and(is_unnamed) {
                 tracing::info!(file = name, "no adapter has this file, removed");
                 let _ = fs::remove_file(entry.path());
             }
@@ -218,6 +232,18 @@ impl Store {
     }
 }
 
+impl Incoming {
+    /// Sees to it that what was written outlives a crash. Takes as long as the disk needs for all of
+    /// it: nothing that others wait for is held meanwhile.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        let files = [Some(&self.weights), self.config.as_ref()];
+        files.into_iter().flatten().try_for_each(|file| file.as_file().sync_all())
+    }
+}
+
 impl Kept {
     /// Files that are somebody else's.
     pub(super) fn elsewhere(files: AdapterFiles, lengths: [u64; 2]) -> Self {
@@ -246,7 +272,6 @@ impl Drop for Kept {
 }
 
 fn persist(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    file.as_file().sync_all()?;
     file.persist(path).map(drop).map_err(|error| error.error)
 }
 

@@ -241,6 +241,79 @@ fn a_server_with_a_data_folder_has_its_adapters_after_a_restart() {
     assert_eq!(stored(&data), 0);
 }
 
+/// A data folder whose store holds a user's own files once lost them at the start.
+#[test]
+fn files_that_are_not_the_stores_own_are_never_removed() {
+    let data = tempfile::tempdir().unwrap();
+    let neon = fs::read(file("neon")).unwrap();
+    upload(&open(&durable(&data)), "a", &neon).unwrap();
+    let store = data.path().join("adapters");
+    let digest = "ab".repeat(32);
+    let [upper, longer] = [digest.to_uppercase(), format!("{digest}0")];
+    let own = ["neon", &upper, &longer].map(|stem| store.join(format!("{stem}.safetensors")));
+    let config = store.join("neon.adapter_config.json");
+    let orphan = store.join(format!("{digest}.safetensors"));
+    for path in own.iter().chain([&config, &orphan]) {
+        fs::write(path, "mine").unwrap();
+    }
+    assert_eq!(names(&open(&durable(&data))), ["a"]);
+    assert!(own.iter().chain([&config]).all(|path| path.is_file()));
+    assert!(!orphan.exists());
+    // Names that are missing are not names that were taken back.
+    fs::remove_file(store.join("adapters.json")).unwrap();
+    assert!(names(&open(&durable(&data))).is_empty());
+    assert_eq!(stored(&data), own.len() + 1);
+}
+
+#[test]
+fn a_data_folder_within_an_adapter_folder_ends_the_start_and_is_left_as_it_is() {
+    let data = tempfile::tempdir().unwrap();
+    let store = data.path().join("adapters");
+    fs::create_dir(&store).unwrap();
+    fs::copy(file("neon"), store.join("neon.safetensors")).unwrap();
+    for dir in [data.path(), &store] {
+        let args = AdapterArgs { adapter_dirs: vec![dir.to_path_buf()], ..durable(&data) };
+        let fatal = try_open(&args).unwrap_err();
+        assert!(fatal.message.contains("part of an --adapter-dir"), "{}", fatal.message);
+        assert_eq!(fs::read_dir(&store).unwrap().count(), 1);
+    }
+}
+
+/// As the hub's cache has them: links under the usual names, files under none.
+#[cfg(unix)]
+#[test]
+fn a_peft_folder_of_links_has_its_config_after_a_restart() {
+    use std::os::unix::fs::symlink;
+    let (data, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let snapshot = dir.path().join("deep/snapshot");
+    fs::create_dir_all(&snapshot).unwrap();
+    let [weights, config] = ["0a", "0b"].map(|blob| dir.path().join("deep").join(blob));
+    fs::copy(file("neon"), &weights).unwrap();
+    fs::write(&config, r#"{"peft_type": "LORA", "base_model_name_or_path": "mine"}"#).unwrap();
+    symlink(&weights, snapshot.join("adapter_model.safetensors")).unwrap();
+    symlink(&config, snapshot.join("adapter_config.json")).unwrap();
+    let args = AdapterArgs { adapter_dirs: folder(&dir).adapter_dirs, ..durable(&data) };
+    let registry = open(&args);
+    let before = registry.create_at(called("a"), &snapshot, None).unwrap().message();
+    assert_eq!(before.stated_base, "mine");
+    drop(registry);
+    let after = open(&args).adapters().get("a").map(|adapter| adapter.message());
+    assert_eq!(after, Some(before));
+}
+
+#[test]
+fn an_uploaded_config_is_there_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let registry = open(&durable(&data));
+    let mut incoming = registry.incoming(true).unwrap();
+    incoming.weights.write_all(&fs::read(file("neon")).unwrap()).unwrap();
+    incoming.config.as_mut().unwrap().write_all(br#"{"peft_type": "LORA"}"#).unwrap();
+    let before = registry.create_of(called("a"), incoming).unwrap().message();
+    drop(registry);
+    let after = open(&durable(&data)).adapters().get("a").map(|adapter| adapter.message());
+    assert_eq!(after, Some(before));
+}
+
 #[test]
 fn a_stored_file_that_was_altered_is_left_out_and_can_be_sent_again() {
     let data = tempfile::tempdir().unwrap();
@@ -269,6 +342,20 @@ fn names_that_cannot_be_read_end_the_start_and_are_not_written_over() {
         assert!(fatal.message.contains("adapters.json"), "{}", fatal.message);
         assert_eq!(fs::read_to_string(&path).unwrap(), json);
     }
+}
+
+/// Without them nobody tells who registers a file of SAT's that it wants another scale.
+#[test]
+fn adapters_are_judged_by_the_models_weights_where_these_are_there() {
+    let neon = fs::read(file("neon")).unwrap();
+    let with = upload(&open(&AdapterArgs::default()), "a", &neon).unwrap();
+    assert!(with.description().relative_change.is_some());
+    let empty = tempfile::tempdir().unwrap();
+    let mut checkpoint = Checkpoint::open(&demo("model")).unwrap();
+    checkpoint.dir = empty.path().to_path_buf();
+    let registry = Registry::open(&AdapterArgs::default(), &[], &checkpoint).unwrap();
+    let without = upload(&registry, "a", &neon).unwrap();
+    assert_eq!(without.description().relative_change, None);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use cogwheel_api::denoiser::v1::{
 use cogwheel_service::Failure;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 
 use super::{Stages, Terms};
 use crate::registry::RegisteredAdapter;
@@ -43,7 +44,15 @@ impl Stages {
             Failure::Unfit(format!("adapter '{}': {path}: {error}", adapter.name()))
         };
         reading.await.map_err(|error| Failure::Internal(error.to_string()))?.map_err(unreadable)?;
-        answer.map(drop).map_err(|status| peer.failure(status))
+        answer.map(drop).map_err(|status| match status.code() {
+            // The request is in order, and so was the file: it has been written over since.
+            Code::InvalidArgument => {
+                let (name, answer) = (adapter.name(), status.message());
+                tracing::warn!(name, answer, "the denoiser refuses an adapter that was registered");
+                Failure::Unfit(format!("adapter '{name}': its file is not what was registered"))
+            }
+            _ => peer.failure(status),
+        })
     }
 }
 

@@ -358,7 +358,8 @@ pub mod adapter_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Takes a name back. Requests that were accepted before finish with the adapter. Deleting what is
-        /// not there changes nothing.
+        /// not there changes nothing. Uploads are removed for good; what lies directly in one of the server's
+        /// adapter folders is registered again when the server starts again, unless its file is gone.
         pub async fn delete_adapter(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteAdapterRequest>,
@@ -433,7 +434,8 @@ pub mod adapter_service_server {
             tonic::Status,
         >;
         /// Takes a name back. Requests that were accepted before finish with the adapter. Deleting what is
-        /// not there changes nothing.
+        /// not there changes nothing. Uploads are removed for good; what lies directly in one of the server's
+        /// adapter folders is registered again when the server starts again, unless its file is gone.
         async fn delete_adapter(
             &self,
             request: tonic::Request<super::DeleteAdapterRequest>,

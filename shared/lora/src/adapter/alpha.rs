@@ -25,7 +25,7 @@ pub enum AlphaSource {
     Tensor,
     /// `adapter_config.json`.
     Config,
-    /// Nobody says: taken to be the rank, as diffusers does, so that the scale is 1.
+    /// Nobody says: taken to be the rank, as diffusers does, so that the scale is 1, or with rsLoRA the rank's root.
     Rank,
 }
 

@@ -102,7 +102,11 @@ impl Odd {
         say(self.other_alphas, "the config and the alpha tensor differ; the config is taken");
         let sources: BTreeSet<_> = targets.iter().map(|target| target.alpha().source).collect();
         let assumed = targets.iter().filter(|target| target.alpha().source == AlphaSource::Rank);
-        say(assumed.count(), "no alpha is stated, taken to be the rank: a scale of 1");
+        let scales: Vec<f64> = assumed.map(Target::ratio).collect();
+        say(
+            scales.len(),
+            &format!("no alpha is stated, taken to be the rank: a scale of {}", span(&scales)),
+        );
         if sources.len() > 1 {
             say(targets.len(), "alphas from several places");
         }
@@ -110,6 +114,18 @@ impl Odd {
         if configs.first(|config| config.use_dora.then_some(())).is_some() {
             say(plain, "the config states DoRA, but there is no magnitude: taken for plain LoRA");
         }
+    }
+}
+
+/// The least and the most of some numbers, to four decimals.
+fn span(numbers: &[f64]) -> String {
+    let of = |pick: fn(f64, f64) -> f64| {
+        let picked = numbers.iter().copied().reduce(pick).unwrap_or_default();
+        (picked * 1e4).round() / 1e4
+    };
+    match (of(f64::min), of(f64::max)) {
+        (least, most) if least == most => least.to_string(),
+        (least, most) => format!("{least} to {most}"),
     }
 }
 
@@ -146,7 +162,7 @@ impl Layer<'_> {
             &[&[rows], &[1, rows, 1, 1], &[rows, 1, 1, 1]]
         };
         let magnitude = self.vector(Part::Magnitude, rows, shapes)?;
-        let use_rslora = configs.first(|config| config.use_rslora.then_some(())).is_some();
+        let use_rslora = configs.first(|config| Some(config.use_rslora)).unwrap_or(false);
         let mut target = Target::new(self.module, a, b, alpha);
         target.bias = bias;
         target.magnitude = magnitude;

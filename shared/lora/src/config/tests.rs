@@ -14,7 +14,7 @@ fn refusal(text: &str) -> String {
 fn the_first_pattern_that_matches_a_layers_end_decides() {
     let config = parse(
         r#"{"transformer.lora_alpha": 8, "transformer.r": 16, "transformer.use_rslora": true,
-            "transformer.alpha_pattern": {"^transformer_blocks.0.attn1.to_q": 1, "attn1.to_q": 2.5,
+            "transformer.alpha_pattern": {"^transformer_blocks.0.attn1.to_q": 1, "to_q": 2.5, "attn1.to_q": 9,
             "transformer_blocks\\.[23]\\.ff\\.net\\.\\d": 3, "o_k": 4}, "text_encoder.r": 0}"#,
     )
     .unwrap();

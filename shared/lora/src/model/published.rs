@@ -47,15 +47,19 @@ impl Published {
     }
 
     /// The one that an adapter's author names, as a repository or folder; `Err` for a model that is no CogVideoX, `None`
-    /// where the text names neither.
+    /// where the text names neither. Of a path, the last part that names a CogVideoX counts: what else is in it, such as
+    /// the name of an experiment, can hold any word.
     pub(crate) fn named(text: &str) -> Option<Result<Self, ()>> {
-        let text: String = text
-            .to_lowercase()
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric() || *c == '.')
-            .collect();
-        let has = |part: &str| text.contains(part);
-        if !has("cogvideox") {
+        let plain = |text: &str| -> String {
+            let text = text.to_lowercase();
+            text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect()
+        };
+        let parts = text.rsplit(['/', '\\']).map(plain);
+        let part = parts.into_iter().find(|part| part.contains("cogvideox"));
+        let is_cogvideox = part.is_some();
+        let text = part.unwrap_or_else(|| plain(text));
+        let has = |word: &str| text.contains(word);
+        if !is_cogvideox {
             // Names that cannot be part of a folder's by chance.
             let others = [
                 "flux.1",
@@ -158,6 +162,10 @@ mod tests {
             ("/data/models/cogvideox_5b_i2v/transformer", Some(Ok(Published::FiveBImage))),
             ("THUDM/CogVideoX1.5-5B", Some(Ok(Published::V1_5))),
             ("CogVideoX-1.5-5B-I2V", Some(Ok(Published::V1_5Image))),
+            ("/exp1.5/cogvideox-2b", Some(Ok(Published::TwoB))),
+            ("/funny/i2v/CogVideoX-5b/transformer", Some(Ok(Published::FiveB))),
+            ("C:\\cogvideox1.5-tuning\\CogVideoX-2b", Some(Ok(Published::TwoB))),
+            ("/exp1.5/cogvideox", None),
             ("alibaba-pai/CogVideoX-Fun-V1.1-5b-InP", None),
             ("black-forest-labs/FLUX.1-dev", Some(Err(()))),
             ("stabilityai/stable-diffusion-xl-base-1.0", Some(Err(()))),

@@ -69,6 +69,31 @@ fn rslora_divides_by_the_root() {
 }
 
 #[test]
+fn rslora_without_an_alpha_says_the_scale_that_it_comes_to() {
+    let metadata = r#"{"transformer.use_rslora": true}"#;
+    let warnings = check(Vec::new(), metadata, 4.0, AlphaSource::Rank, 2.0);
+    let expected = "1 of 1 layers: no alpha is stated, taken to be the rank: a scale of 2";
+    assert_eq!(warnings[0], expected);
+}
+
+#[test]
+fn the_headers_word_on_rslora_goes_before_that_of_the_file_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("adapter_model.safetensors");
+    let beside = r#"{"lora_alpha": 8, "use_rslora": true}"#;
+    std::fs::write(dir.path().join("adapter_config.json"), beside).unwrap();
+    for (header, scale) in [
+        (Some(r#"{"transformer.lora_alpha": 8, "transformer.use_rslora": false}"#), 2.0),
+        (None, 4.0),
+    ] {
+        let metadata: Vec<_> =
+            header.into_iter().map(|header| ("lora_adapter_metadata", header)).collect();
+        write(&file, &pair(Q, 4, 48, 48), &metadata);
+        assert_eq!(describe(dir.path()).unwrap().scales[0].scale, scale);
+    }
+}
+
+#[test]
 fn an_alpha_of_zero_counts_as_none() {
     let warnings = check(alpha(0.0), "", 4.0, AlphaSource::Rank, 1.0);
     assert_eq!(warnings[0], "1 of 1 layers: an alpha of 0, taken for none");

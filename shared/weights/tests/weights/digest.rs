@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use cogwheel_weights::{Digest, Weights};
+use cogwheel_weights::{Digest, NoDigest, Weights};
 use safetensors::Dtype;
 
 use crate::files::{Written, f32, write, write_index};
@@ -52,4 +52,15 @@ fn the_digest_of_bytes_is_plain_blake3() {
     let digest = Digest::of(b"");
     assert_eq!(digest.to_string(), expected);
     assert_eq!(Digest::from_bytes(*digest.as_bytes()), digest);
+}
+
+#[test]
+fn a_digest_is_read_back_from_its_64_digits_and_from_nothing_else() {
+    let digest = Digest::of(b"cogwheel");
+    let text = digest.to_string();
+    assert_eq!(text.parse(), Ok(digest));
+    let others = ["", "neon", &text[1..], &format!("{text}0"), &text.to_uppercase()];
+    for other in others.into_iter().chain([&*format!("{}g", &text[1..]), &*"é".repeat(32)]) {
+        assert_eq!(other.parse::<Digest>(), Err(NoDigest), "{other}");
+    }
 }
