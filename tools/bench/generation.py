@@ -5,7 +5,7 @@ text encoder is small; random weights from a fixed seed. Ours is the chain of fo
 process, from the request to the MP4; theirs is the pipeline from the prompt to frames in memory.
 
     cargo build --release -p cogwheel-tests --example generation
-    python tools/bench/generation.py [--layers 4] [--steps 50] [--threads 2] [--pairs 3]
+    python tools/bench/generation.py [--layers 4] [--steps 12] [--threads 2] [--pairs 3]
 
 (diffusers 0.42.1, transformers 5.23; finds ONNX Runtime as the services do: .runtime or ORT_DYLIB_PATH.)
 """
@@ -106,7 +106,7 @@ def parse():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--make", type=pathlib.Path, help=argparse.SUPPRESS)

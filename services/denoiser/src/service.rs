@@ -162,18 +162,29 @@ async fn lease(
     // Both at once: a caller that reads slowly does not hold up the merge, nor whoever waits for its end.
     let tell = async {
         while merging.changed().await.is_ok() {
-            let Merging { tensors, num_tensors } = *merging.borrow_and_update();
-            let [tensors, num_tensors] =
-                [tensors, num_tensors].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-            let merging = VariantMerging { tensors, num_tensors };
-            responder.send(response(Event::VariantMerging(merging))).await?;
+            let now = *merging.borrow_and_update();
+            responder.send(now).await?;
         }
         std::future::pending::<Result<Lease, Failure>>().await
     };
-    tokio::select! {
+    let lease = tokio::select! {
         biased;
-        lease = variants.lease(recipe, alone, progress) => Ok(lease?),
-        failed = tell => failed,
+        lease = variants.lease(recipe, alone, progress) => lease?,
+        failed = tell => failed?,
+    };
+    // The end of a merge that nobody was told of yet.
+    let last = merging.has_changed().unwrap_or(true).then(|| *merging.borrow());
+    if let Some(last) = last.filter(|last| last.num_tensors > 0) {
+        responder.send(last).await?;
+    }
+    Ok(lease)
+}
+
+impl From<Merging> for DenoiseResponse {
+    fn from(Merging { tensors, num_tensors }: Merging) -> Self {
+        let [tensors, num_tensors] =
+            [tensors, num_tensors].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        response(Event::VariantMerging(VariantMerging { tensors, num_tensors }))
     }
 }
 
