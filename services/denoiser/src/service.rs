@@ -21,7 +21,7 @@ use cogwheel_service::{
     run_on,
 };
 use cogwheel_tensor::DType;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -79,7 +79,8 @@ pub async fn run(
         adapters,
         variants,
         footprint,
-        putting: Gate::new("the denoiser's place for adapters", MAX_PUTS, shutdown),
+        putting: stage.gate("the denoiser's place for adapters", shutdown),
+        puts: Semaphore::new(MAX_PUTS),
         gate: stage.gate("the denoiser", shutdown),
         stage,
     };
@@ -91,7 +92,7 @@ pub async fn run(
     result
 }
 
-/// Adapters that are taken at once.
+/// Adapters whose bytes are taken at once; others wait, and find theirs there if it was the same.
 const MAX_PUTS: usize = 4;
 
 struct Denoiser {
@@ -102,8 +103,11 @@ struct Denoiser {
     footprint: Footprint,
     stage: StageArgs,
     gate: Gate,
-    /// For adapters that are handed over: not held up by generations, and not in their place.
+    /// For adapters that are handed over: not held up by generations, and not in their place. As many may come as
+    /// generations, each of which may lack one.
     putting: Gate,
+    /// Those whose bytes are being taken.
+    puts: Semaphore,
 }
 
 #[tonic::async_trait]
@@ -146,7 +150,7 @@ impl DenoiserService for Denoiser {
     ) -> Result<Response<PutAdapterResponse>, Status> {
         let call = self.putting.admit(request.metadata())?;
         let mut messages = request.into_inner();
-        let known = call.receive(put_adapter(&self.adapters, &mut messages)).await?;
+        let known = call.receive(put_adapter(&self.adapters, &self.puts, &mut messages)).await?;
         Ok(Response::new(PutAdapterResponse { known }))
     }
 }

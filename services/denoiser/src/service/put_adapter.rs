@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use cogwheel_api::denoiser::v1::{PutAdapterRequest, put_adapter_request::Part};
 use cogwheel_service::{Failure, receive};
+use tokio::sync::Semaphore;
 use tonic::Streaming;
 
 use crate::adapters::{Adapters, PutError};
@@ -15,6 +16,7 @@ const DIGITS: usize = 64;
 /// [`Failure::Invalid`] for what is not as announced, and what [`receive`] gives.
 pub(super) async fn put_adapter(
     adapters: &Arc<Adapters>,
+    turns: &Semaphore,
     messages: &mut Streaming<PutAdapterRequest>,
 ) -> Result<bool, Failure> {
     let Some(Part::Header(header)) = receive(messages).await?.and_then(|first| first.part) else {
@@ -25,6 +27,7 @@ pub(super) async fn put_adapter(
         let message = format!("expected {DIGITS} lower-case hexadecimal digits");
         return Err(Failure::invalid("header.digest", message));
     }
+    let _turn = turns.acquire().await.map_err(|closed| Failure::Internal(closed.to_string()))?;
     if adapters.get(&digest).is_some() {
         return Ok(true);
     }
