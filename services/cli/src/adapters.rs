@@ -5,8 +5,10 @@ mod local;
 mod merge;
 mod text;
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cogwheel_api::adapter::v1::Adapter;
 use cogwheel_models::checkpoint::Checkpoint;
@@ -15,6 +17,7 @@ use cogwheel_service::{Address, Fatal};
 
 use crate::args::{AdaptersAction, AdaptersArgs, Lora};
 use crate::client::Adapters;
+use crate::generate::{cut, interruption};
 pub(crate) use local::{default_name, upload};
 pub(crate) use text::summary;
 
@@ -24,7 +27,9 @@ pub(crate) use text::summary;
 /// A file that will not do, and what the server answers.
 pub fn run(args: AdaptersArgs) -> Result<(), Fatal> {
     match args.action {
-        AdaptersAction::Merge { model, lora, output } => merge::run(&model, &lora, &output),
+        AdaptersAction::Merge { model, lora, output } => interruptible(move |is_interrupted| {
+            merge::run(&model, &lora, &output, &|| is_interrupted.load(Ordering::Relaxed))
+        }),
         AdaptersAction::Show { adapter, model: Some(model), weight_name, alpha, json, .. } => {
             let lora = Lora { path: adapter, weight_name, alpha, name: None, scale: None };
             print(&shown(
@@ -53,6 +58,30 @@ pub fn run(args: AdaptersArgs) -> Result<(), Fatal> {
             print(&format!("{name}: {}\n", if deleted { "removed" } else { "was not there" }))
         }
     }
+}
+
+/// Does work that looks now and then whether it has been interrupted, and then leaves nothing behind.
+///
+/// # Errors
+/// Those of the work; that it was interrupted.
+fn interruptible(
+    work: impl FnOnce(&AtomicBool) -> Result<(), Fatal> + Send + 'static,
+) -> Result<(), Fatal> {
+    block_on(async {
+        let interrupted = interruption()?;
+        let flag = Arc::new(AtomicBool::new(false));
+        let mut working = tokio::task::spawn_blocking({
+            let flag = Arc::clone(&flag);
+            move || work(&flag)
+        });
+        tokio::select! {
+            biased;
+            done = &mut working => return done.map_err(Fatal::failed)?,
+            () = interrupted => flag.store(true, Ordering::Relaxed),
+        }
+        // It may have been done already.
+        working.await.map_err(Fatal::failed)?.map_err(|_| cut())
+    })
 }
 
 /// Opens an adapter's file and checks it against a checkpoint.
@@ -91,8 +120,17 @@ fn block_on<T>(work: impl Future<Output = Result<T, Fatal>>) -> Result<T, Fatal>
     tokio::runtime::Runtime::new().map_err(Fatal::failed)?.block_on(work)
 }
 
-fn print(text: &str) -> Result<(), Fatal> {
-    // A reader that has gone away (`| head`) is no failure of ours.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+/// Prints an answer.
+///
+/// # Errors
+/// When standard output cannot take it.
+pub(crate) fn print(text: &str) -> Result<(), Fatal> {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // A reader that has gone away (`| head`) is no failure of ours.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Fatal::failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

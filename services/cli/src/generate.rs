@@ -120,12 +120,12 @@ fn print(path: &Path) -> Result<(), Fatal> {
     }
 }
 
-fn cut() -> Fatal {
+pub(crate) fn cut() -> Fatal {
     Fatal { exit: Exit::Interrupted, message: "interrupted".to_owned() }
 }
 
 /// Completes when the user or the system wants this process to end.
-fn interruption() -> Result<impl Future<Output = ()>, Fatal> {
+pub(crate) fn interruption() -> Result<impl Future<Output = ()>, Fatal> {
     #[cfg(unix)]
     let mut terminate = {
         use tokio::signal::unix::{SignalKind, signal};

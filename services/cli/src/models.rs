@@ -3,8 +3,6 @@
 mod description;
 mod text;
 
-use std::io::Write as _;
-
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_service::Fatal;
 
@@ -33,7 +31,6 @@ pub fn run(args: &ModelsArgs) -> Result<(), Fatal> {
     } else {
         text::text(&description)
     };
-    // A reader that has gone away (`| head`) is no failure of ours.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    crate::adapters::print(&text)?;
     unfit.map_or(Ok(()), Err)
 }

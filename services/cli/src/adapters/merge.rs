@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use cogwheel_lora::{Adapter, MergeOptions, Model, Recipe, merge};
+use cogwheel_lora::{Adapter, MergeError, MergeOptions, Model, Recipe, merge};
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_service::Fatal;
 use cogwheel_tensor::{DType, Tensor};
@@ -17,12 +17,17 @@ const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 
 /// Writes a transformer folder whose weights have the adapters in them, in the checkpoint's dtype.
-/// The folder appears when it is whole.
+/// The folder appears when it is whole, and not at all when it `is_interrupted`.
 ///
 /// # Errors
 /// A checkpoint or adapter that will not do, and an output that is there already or cannot be
 /// written.
-pub(super) fn run(model: &Path, loras: &[Lora], output: &Path) -> Result<(), Fatal> {
+pub(super) fn run(
+    model: &Path,
+    loras: &[Lora],
+    output: &Path,
+    is_interrupted: &(dyn Fn() -> bool + Sync),
+) -> Result<(), Fatal> {
     let parent = parent(output)?;
     let checkpoint = Checkpoint::open(model).map_err(Fatal::usage)?;
     let weights = checkpoint.weights_transformer().map_err(Fatal::usage)?;
@@ -30,7 +35,7 @@ pub(super) fn run(model: &Path, loras: &[Lora], output: &Path) -> Result<(), Fat
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let options = MergeOptions { threads, dtype: weights.dtype() };
     let mut changed = HashMap::new();
-    let merged = merge(&weights, &recipe, &options, &|| false, |tensor| {
+    let merged = merge(&weights, &recipe, &options, is_interrupted, |tensor| {
         changed.insert(tensor.name, tensor.tensor);
         ControlFlow::Continue(())
     });
@@ -49,6 +54,9 @@ pub(super) fn run(model: &Path, loras: &[Lora], output: &Path) -> Result<(), Fat
     like_config
         .and_then(|permissions| fs::set_permissions(&path, permissions))
         .map_err(|error| unwritten(&error))?;
+    if is_interrupted() {
+        return Err(Fatal::failed(MergeError::Cancelled));
+    }
     fs::rename(folder.path(), output).map_err(|error| unwritten(&error))?;
     // Nothing of that name is left to remove.
     let _ = folder.keep();
@@ -130,4 +138,32 @@ fn write(
 /// safetensors' word for a dtype.
 fn dtype(dtype: DType) -> Result<safetensors::Dtype, serde_json::Error> {
     serde_json::from_value(dtype.name().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_interrupted_leaves_nothing() {
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        let (model, path) = (root.join("demo/model"), root.join("demo/adapters/neon"));
+        let folder = tempfile::tempdir().unwrap();
+        let lora = Lora { path, weight_name: None, alpha: None, name: None, scale: None };
+        let output = folder.path().join("merged");
+        // At once, and when everything is written.
+        for asked in [0, usize::MAX] {
+            let times = std::sync::atomic::AtomicUsize::new(0);
+            let is_interrupted = || {
+                // Only `run` itself asks where there is nothing left to merge.
+                let before = times.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                before >= asked || fs::read_dir(folder.path()).unwrap().next().is_some()
+            };
+            let result = run(&model, std::slice::from_ref(&lora), &output, &is_interrupted);
+            assert!(result.is_err());
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
+        run(&model, &[lora], &output, &|| false).unwrap();
+        assert!(output.join(WEIGHTS).is_file());
+    }
 }

@@ -48,7 +48,7 @@ pub enum SamplingError {
     /// A step left the range of numbers; all that follows would be black.
     #[error(
         "expected finite latents, found others after step {step} of {steps}: the guidance scale, \
-         the initial latents or the model's weights are too large"
+         the initial latents, the adapters' scales or the model's weights are too large"
     )]
     Diverged {
         /// The step.

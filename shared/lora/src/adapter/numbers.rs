@@ -10,8 +10,22 @@ use crate::AdapterError;
 /// Reads all matrices once, in parallel: whether every number is finite, and what they are, as a digest.
 ///
 /// # Errors
-/// [`AdapterError::Tensor`], which names the first tensor with a number that is not finite.
+/// [`AdapterError::Tensor`], which names the first tensor with a number that is not finite, or one whose zeros leave the
+/// model as it is, where all are such.
 pub(super) fn check(path: &Path, targets: &[Target]) -> Result<Digest, AdapterError> {
+    let is_idle = |target: &Target| {
+        let adds = |tensor: &Tensor| !is_zero(tensor);
+        target.magnitude.is_none()
+            && !(adds(&target.a) && adds(&target.b))
+            && !target.bias.as_ref().is_some_and(adds)
+    };
+    if let Some(first) = targets.first()
+        && targets.iter().all(is_idle)
+    {
+        let tensor = format!("{} (B)", first.module);
+        let expected = "a number other than 0 in any layer, for an adapter that has an effect";
+        return Err(AdapterError::tensor(path, &tensor, expected, "none"));
+    }
     let parts: Vec<(&str, &str, &Tensor)> = targets
         .iter()
         .flat_map(|target| {
@@ -61,6 +75,16 @@ fn is_finite(tensor: &Tensor) -> bool {
             all(tensor.bytes(), |b: [u8; 2]| (u16::from_le_bytes(b) >> 7) & 0xff != 0xff)
         }
         DType::I64 | DType::I32 | DType::U8 | DType::I8 => true,
+    }
+}
+
+/// Ends at the first number that is not zero, which in nearly every file is the first.
+fn is_zero(tensor: &Tensor) -> bool {
+    // Minus zero adds nothing either.
+    match tensor.dtype().size() {
+        4 => tensor.bytes().as_chunks().0.iter().all(|&b| u32::from_le_bytes(b) << 1 == 0),
+        2 => tensor.bytes().as_chunks().0.iter().all(|&b| u16::from_le_bytes(b) << 1 == 0),
+        _ => false,
     }
 }
 

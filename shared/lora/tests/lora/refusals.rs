@@ -261,3 +261,18 @@ fn metadata_that_is_malformed_or_of_another_method() {
         assert!(found.starts_with(expected), "{found}");
     }
 }
+
+#[test]
+fn zeros_that_leave_the_model_as_it_is() {
+    let zeros = |name: &str, shape: &[usize]| -> Written {
+        let (name, dtype, shape, bytes) = filled(name, shape);
+        (name, dtype, shape, vec![0; bytes.len()])
+    };
+    let name = |part| format!("transformer.{Q}.lora_{part}.weight");
+    let message = message(&[filled(&name("A"), &[4, 48]), zeros(&name("B"), &[48, 4])], &[]);
+    assert!(message.contains("expected a number other than 0 in any layer"), "{message}");
+    let one = [filled(&name("A"), &[4, 48]), filled(&name("B"), &[48, 4])];
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir.path().join("x.safetensors"), &one, &[]);
+    describe(&dir.path().join("x.safetensors")).unwrap();
+}
