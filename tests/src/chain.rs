@@ -47,6 +47,13 @@ impl Chain {
         Self::launch_with(model, &["--threads", "1"], denoiser, &adapters, Residency::Apart)
     }
 
+    /// The same with the variants of these `--pin` words pinned.
+    pub fn start_pinned(model: &Path, adapters: &Path, denoiser: &[&str], pins: &[&str]) -> Self {
+        let mut flags = vec!["--adapter-dir", adapters.to_str().unwrap()];
+        flags.extend(pins.iter().flat_map(|pin| ["--pin", *pin]));
+        Self::launch_with(model, &["--threads", "1"], denoiser, &flags, Residency::Apart)
+    }
+
     /// Starts the services as where memory holds one stage at a time.
     pub fn start_one_by_one(model: &Path) -> Self {
         Self::launch(model, &["--release-after-use"], &[], Residency::OneByOne)

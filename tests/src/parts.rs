@@ -22,6 +22,7 @@ pub fn denoise_header() -> DenoiseHeader {
         }),
         size: Some(VideoSize { num_frames: 9, width: 64, height: 48 }),
         adapters: Vec::new(),
+        pinned: false,
     }
 }
 

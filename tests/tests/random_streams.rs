@@ -112,6 +112,7 @@ fn header() -> impl Strategy<Value = DenoiseHeader> {
         sampling,
         size,
         adapters: Vec::new(),
+        pinned: false,
     })
 }
 

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use cogwheel_api::generation::v1::{
     AdapterChoice, GenerateVideoRequest, generate_video_response::Event,
 };
-use cogwheel_tests::{Case, Chain, Video, collect, data, psnr, relative_error, repository};
+use cogwheel_tests::{
+    Case, Chain, Journal, Video, collect, data, eventually, psnr, relative_error, repository,
+};
 
 /// The promise to users is 1e-4; fp32 rounding over a whole pipeline is near 1e-6.
 const LATENTS: f64 = 1e-5;
@@ -97,6 +99,42 @@ async fn an_adapter_at_scale_0_is_the_model_to_the_bit() {
     assert_eq!(zero.latents, base.latents);
     assert_eq!(zero.frames, base.frames);
     assert_eq!(variant(&zero), (String::new(), 0));
+}
+
+/// What is pinned is merged when the server starts, and again in no request, however little memory the others leave.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pinned_variant_is_merged_at_the_start_and_stays_in_memory() {
+    let case = Case::read("lora-one");
+    let with = |name: &str, scale: f32| GenerateVideoRequest {
+        num_inference_steps: Some(1),
+        adapters: vec![AdapterChoice { name: name.into(), scale: Some(scale) }],
+        ..case.request.clone()
+    };
+    let pins = ["ranks=0.5,rslora=0.25", "ranks=0.7"];
+    // For both, and not for one of the others too.
+    let memory = ["--variant-memory", "120KiB"];
+    let journal = Journal::start();
+    let chain = Chain::start_pinned(&case.model, &data("adapters"), &memory, &pins);
+    eventually("both are pinned", async || {
+        let entries = journal.entries();
+        (entries.iter().filter(|entry| entry.message == "variant pinned").count() == 2)
+            .then_some(())
+    })
+    .await;
+    for scale in [1.0, 2.0, 1.0] {
+        assert!(variant(&generate(&chain, with("attention", scale)).await).1 > 0);
+        assert_eq!(variant(&generate(&chain, with("ranks", 0.7)).await).1, 0);
+    }
+    // The same adapters in another order are the same variant.
+    let mut both = with("rslora", 0.25);
+    both.adapters.push(AdapterChoice { name: "ranks".into(), scale: Some(0.5) });
+    assert_eq!(variant(&generate(&chain, both).await).1, 0);
+    // What is merged is still right.
+    let video = generate(&chain, case.request.clone()).await;
+    let latents = video.latents[0].as_f32().unwrap();
+    let error = relative_error(&latents, &case.latents.as_f32().unwrap());
+    assert!(error <= LATENTS, "latents differ by {error:.1e}");
+    chain.stop().await;
 }
 
 /// 200 requests over 8 variants with memory for 3, in an order that mixes them, one of seven left by its caller: every

@@ -1,5 +1,7 @@
 //! The adapters that this replica has been handed, by the digests of their files.
 
+mod folder;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -9,13 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cogwheel_lora::{Adapter, AdapterError, AdapterFiles, Model};
 use cogwheel_models::config::TransformerConfig;
+use folder::Folder;
 use tempfile::TempDir;
 
 /// Files of adapters on disk, in a temporary folder that goes with the process, within a bound of bytes: past it the ones
 /// that were not asked for the longest are let go. Whoever handed them over hands them over again.
 #[derive(Debug)]
 pub struct Adapters {
-    folder: TempDir,
+    folder: Folder,
     byte_limit: u64,
     config: TransformerConfig,
     known: Mutex<Known>,
@@ -105,7 +108,7 @@ impl Adapters {
     /// # Errors
     /// When there is no place for temporary files.
     pub fn new(config: &TransformerConfig, byte_limit: u64) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("cogwheel-adapters-").tempdir()?;
+        let folder = Folder::new_in(&std::env::temp_dir())?;
         Ok(Self {
             folder,
             byte_limit,
@@ -169,15 +172,11 @@ impl Adapters {
         known.clock += 1;
         let used = known.clock;
         let entry = Entry { adapter: Arc::new(adapter), bytes, used, _folder: folder };
-        known.by_digest.insert(found.clone(), entry);
-        let others = |known: &Known| -> Option<String> {
-            let mut others: Vec<_> =
-                known.by_digest.iter().filter(|(digest, _)| **digest != found).collect();
-            others.sort_by_key(|(_, entry)| entry.used);
-            others.first().map(|(digest, _)| (*digest).clone())
-        };
+        known.by_digest.insert(found, entry);
+        // The new one was used last, and alone it is within the limit: it stays.
         while known.by_digest.values().map(|entry| entry.bytes).sum::<u64>() > self.byte_limit {
-            let Some(oldest) = others(&known) else { break };
+            let oldest = known.by_digest.iter().min_by_key(|(_, entry)| entry.used);
+            let Some(oldest) = oldest.map(|(digest, _)| digest.clone()) else { break };
             known.by_digest.remove(&oldest);
         }
         Ok(())

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use cogwheel_api::denoiser::v1::denoiser_service_server::{DenoiserService, DenoiserServiceServer};
 use cogwheel_api::denoiser::v1::{
-    DenoiseRequest, DenoiseResponse, DenoiseSummary, PutAdapterRequest, PutAdapterResponse,
-    StepCompleted, VariantMerging, denoise_response::Event,
+    DenoiseRequest, DenoiseResponse, DenoiseSummary, PrepareVariantRequest, PrepareVariantResponse,
+    PutAdapterRequest, PutAdapterResponse, StepCompleted, VariantMerging, VariantPrepared,
+    denoise_response::Event, prepare_variant_response,
 };
 use cogwheel_api::tensor_parts;
 use cogwheel_engine::{Runtime, SessionOptions, Worker};
-use cogwheel_lora::{MergeError, Recipe};
+use cogwheel_lora::MergeError;
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_service::{
     Failure, Fatal, Gate, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs, end,
@@ -28,11 +29,11 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::adapters::Adapters;
 use crate::sampling::{self, Sampled, SamplingError, SamplingRequest, sample};
 use crate::transformer::{ForwardError, Transformer};
-use crate::variants::{Lease, Merging, VariantError, Variants};
+use crate::variants::{Lease, Merging, Prepared, VariantError, Variants, Wanted};
 use footprint::Footprint;
 use put_adapter::put_adapter;
 pub use settings::{AdapterSettings, Settings};
-use upload::Upload;
+use upload::{Upload, recipe};
 
 /// Serves the denoiser until `shutdown` begins, then drains.
 ///
@@ -80,6 +81,7 @@ pub async fn run(
         variants,
         footprint,
         putting: stage.gate("the denoiser's place for adapters", shutdown),
+        preparing: stage.gate("the denoiser's place for variants", shutdown),
         puts: Semaphore::new(MAX_PUTS),
         gate: stage.gate("the denoiser", shutdown),
         stage,
@@ -106,6 +108,8 @@ struct Denoiser {
     /// For adapters that are handed over: not held up by generations, and not in their place. As many may come as
     /// generations, each of which may lack one.
     putting: Gate,
+    /// For variants that are made ahead: of pinned ones, and one for each generation.
+    preparing: Gate,
     /// Those whose bytes are being taken.
     puts: Semaphore,
 }
@@ -122,25 +126,25 @@ impl DenoiserService for Denoiser {
         let mut messages = request.into_inner();
         let receiving = Upload::receive(self, &mut messages);
         let mut upload = call.receive(receiving).await?;
-        let recipe = upload.recipe.take();
-        // Memory for kept variants while this runs.
-        let room = self.stage.memory().map_or(u64::MAX, |limit| limit.saturating_sub(upload.need));
         // The gate counts this request.
         let alone = self.gate.admitted() <= 1;
+        let pinned = upload.pinned;
+        let wanted = upload.recipe.take().map(|recipe| Wanted { recipe, pinned, alone });
+        let need = self.variants.need(upload.need);
         let request = upload.into_request(&self.checkpoint);
         let (worker, variants) = (Arc::clone(&self.worker), Arc::clone(&self.variants));
         Ok(call.respond(|responder| async move {
             // The request's half of the stream lives as long as the work, so that a caller that
             // resets it is noticed.
-            let _messages = messages;
-            variants.keep_within(room);
-            match recipe {
-                None => denoise(&worker, request, None, &responder).await,
-                Some(recipe) => {
-                    let lease = lease(&variants, recipe, alone, &responder).await?;
-                    denoise(&worker, request, Some(lease), &responder).await
+            let (_messages, _need) = (messages, need);
+            let lease = match wanted {
+                None => None,
+                Some(wanted) => {
+                    let lease = |progress| variants.lease(wanted, progress);
+                    Some(telling(&responder, lease).await?)
                 }
-            }
+            };
+            denoise(&worker, request, lease, &responder).await
         }))
     }
 
@@ -153,15 +157,38 @@ impl DenoiserService for Denoiser {
         let known = call.receive(put_adapter(&self.adapters, &self.puts, &mut messages)).await?;
         Ok(Response::new(PutAdapterResponse { known }))
     }
+
+    type PrepareVariantStream = Responses<PrepareVariantResponse>;
+
+    async fn prepare_variant(
+        &self,
+        request: Request<PrepareVariantRequest>,
+    ) -> Result<Response<Self::PrepareVariantStream>, Status> {
+        let call = self.preparing.admit(request.metadata())?;
+        let PrepareVariantRequest { adapters, pinned } = request.into_inner();
+        let Some(recipe) = recipe(&self.adapters, &adapters)? else {
+            return Err(Failure::invalid("adapters", "expected some that act, found none").into());
+        };
+        let bytes = self.footprint.variant(&self.checkpoint, &recipe);
+        let alone = self.gate.admitted() == 0;
+        let wanted = Wanted { recipe, pinned, alone };
+        let variants = Arc::clone(&self.variants);
+        Ok(call.respond(|responder| async move {
+            let prepare = |progress| variants.prepare(wanted, bytes, progress);
+            let prepared = telling(&responder, prepare).await?;
+            responder.send(prepared).await
+        }))
+    }
 }
 
-/// Gets a variant and tells how far its merge is.
-async fn lease(
-    variants: &Arc<Variants>,
-    recipe: Recipe,
-    alone: bool,
-    responder: &Responder<DenoiseResponse>,
-) -> Result<Lease, Failure> {
+/// Does what may merge a variant, and tells how far that is.
+async fn telling<M: From<Merging> + Send + 'static, T, F>(
+    responder: &Responder<M>,
+    work: impl FnOnce(watch::Sender<Merging>) -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, VariantError>>,
+{
     let (progress, mut merging) = watch::channel(Merging::default());
     // Both at once: a caller that reads slowly does not hold up the merge, nor whoever waits for its end.
     let tell = async {
@@ -169,11 +196,11 @@ async fn lease(
             let now = *merging.borrow_and_update();
             responder.send(now).await?;
         }
-        std::future::pending::<Result<Lease, Failure>>().await
+        std::future::pending::<Result<T, Failure>>().await
     };
-    let lease = tokio::select! {
+    let done = tokio::select! {
         biased;
-        lease = variants.lease(recipe, alone, progress) => lease?,
+        done = work(progress) => done?,
         failed = tell => failed?,
     };
     // The end of a merge that nobody was told of yet.
@@ -181,14 +208,33 @@ async fn lease(
     if let Some(last) = last.filter(|last| last.num_tensors > 0) {
         responder.send(last).await?;
     }
-    Ok(lease)
+    Ok(done)
 }
 
-impl From<Merging> for DenoiseResponse {
+impl From<Merging> for VariantMerging {
     fn from(Merging { tensors, num_tensors }: Merging) -> Self {
         let [tensors, num_tensors] =
             [tensors, num_tensors].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-        response(Event::VariantMerging(VariantMerging { tensors, num_tensors }))
+        Self { tensors, num_tensors }
+    }
+}
+
+impl From<Merging> for DenoiseResponse {
+    fn from(merging: Merging) -> Self {
+        response(Event::VariantMerging(merging.into()))
+    }
+}
+
+impl From<Merging> for PrepareVariantResponse {
+    fn from(merging: Merging) -> Self {
+        Self { event: Some(prepare_variant_response::Event::VariantMerging(merging.into())) }
+    }
+}
+
+impl From<Prepared> for PrepareVariantResponse {
+    fn from(Prepared { id, byte_length }: Prepared) -> Self {
+        let prepared = VariantPrepared { variant: id.to_string(), byte_length };
+        Self { event: Some(prepare_variant_response::Event::VariantPrepared(prepared)) }
     }
 }
 
@@ -247,6 +293,7 @@ impl From<VariantError> for Failure {
             VariantError::Merge(MergeError::NotFinite { .. }) => {
                 Self::invalid("adapters.scale", error)
             }
+            VariantError::Budget { .. } => Self::Exhausted(error.to_string()),
             VariantError::Merge(MergeError::Threads(_))
             | VariantError::Engine(_)
             | VariantError::Cache { .. }

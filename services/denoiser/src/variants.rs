@@ -32,6 +32,8 @@ const LEASES: usize = 2;
 pub struct VariantSettings {
     /// Bytes of variants that stay in memory when nobody uses them.
     pub byte_budget: u64,
+    /// Bytes that there are for requests and variants together, where that is known.
+    pub memory: Option<u64>,
     /// Where merged tensors are kept on disk, and how many bytes of them.
     pub cache: Option<(PathBuf, u64)>,
     /// How often a request may be passed by others whose variant is in memory already.
@@ -67,6 +69,39 @@ pub struct Lease {
     _place: Place,
 }
 
+/// Which variant is asked for, and how.
+#[derive(Debug)]
+pub struct Wanted {
+    /// What makes it.
+    pub recipe: Recipe,
+    /// Whether it is to stay in memory from now on. The last who asks decides.
+    pub pinned: bool,
+    /// Whether nothing else runs: it is then merged by all threads.
+    pub alone: bool,
+}
+
+/// A variant that was made ahead, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Which one.
+    pub id: VariantId,
+    /// What it takes of memory; 0 where it was not made.
+    pub byte_length: u64,
+}
+
+/// What a request takes of memory, as long as this.
+#[derive(Debug)]
+pub struct Need {
+    bytes: u64,
+    resident: Arc<Mutex<Resident>>,
+}
+
+impl Drop for Need {
+    fn drop(&mut self) {
+        lock(&self.resident).need_no_more(self.bytes);
+    }
+}
+
 /// How far a merge is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Merging {
@@ -92,14 +127,15 @@ impl Variants {
                 .map_err(|source| VariantError::Cache { folder, source })
         };
         let cache = settings.cache.map(open);
-        let resident = Arc::new(Mutex::new(Resident::new(settings.byte_budget)));
+        let resident = Arc::new(Mutex::new(Resident::new(settings.byte_budget, settings.memory)));
         let held = Arc::clone(&resident);
         let is_there = IsThere(Arc::new(move |id| lock(&held).has(id)));
+        let threads = settings.threads.max(1);
         Ok(Self {
-            base: Base::of(checkpoint),
+            base: Base::of(checkpoint, threads.div_ceil(2)),
             maker,
             storage,
-            threads: settings.threads.max(1),
+            threads,
             cache: cache.transpose()?,
             resident,
             line: Arc::new(Line::new(LEASES, settings.max_passed)),
@@ -109,8 +145,8 @@ impl Variants {
     }
 
     /// The variant of a recipe: at once where it is in memory, else when it is read from the cache or merged, of which
-    /// `progress` tells; by all threads where it is `alone`. Those who ask wait in their order, but for what is in memory
-    /// already, and for one merge of what several ask for.
+    /// `progress` tells. Those who ask wait in their order, but for what is in memory already, and for one merge of what
+    /// several ask for.
     ///
     /// # Errors
     /// [`VariantError`]: a base that cannot be read, or scales that make weights which are no numbers.
@@ -118,22 +154,71 @@ impl Variants {
     /// # Cancel safety
     /// Dropping it gives up the place. A merge under way ends within a tensor, and the next one begins after that.
     pub async fn lease(
-        self: &Arc<Self>,
-        recipe: Recipe,
-        alone: bool,
+        &self,
+        wanted: Wanted,
         progress: watch::Sender<Merging>,
     ) -> Result<Lease, VariantError> {
         let base = self.base.open().await?;
-        let id = recipe.id(base.digest());
-        let place = self.line.place(id, &self.is_there).await;
+        let id = wanted.recipe.id(base.digest());
+        let mut place = self.line.place(id, &self.is_there).await;
+        let pinned = wanted.pinned;
+        let variant = self.variant(base, id, wanted, progress).await?;
+        place.made();
+        // Where there is no place for it beside other pinned ones it is there as long as it is used.
+        self.resident().pin(&id, pinned);
+        Ok(Lease { variant, id, _place: place })
+    }
+
+    /// Makes a variant of about so many bytes before anybody runs with it. One that is not pinned is made where there is
+    /// room for it in memory, or for nothing else now; else nothing is done: what others made is not given up for it.
+    ///
+    /// # Errors
+    /// As [`Self::lease`]; [`VariantError::Budget`] for pinned variants that together pass the budget.
+    ///
+    /// # Cancel safety
+    /// As [`Self::lease`].
+    pub async fn prepare(
+        &self,
+        wanted: Wanted,
+        bytes: u64,
+        progress: watch::Sender<Merging>,
+    ) -> Result<Prepared, VariantError> {
+        let base = self.base.open().await?;
+        let id = wanted.recipe.id(base.digest());
+        {
+            let mut resident = self.resident();
+            if let Some(variant) = resident.get(&id) {
+                resident.pin(&id, wanted.pinned);
+                return Ok(Prepared { id, byte_length: variant.byte_length() as u64 });
+            }
+            let has_place = resident.has_place(&id, bytes);
+            if wanted.pinned && !has_place {
+                return Err(VariantError::Budget { bytes, budget: resident.budget() });
+            }
+            if !(wanted.pinned || resident.has_room(bytes) || wanted.alone && has_place) {
+                return Ok(Prepared { id, byte_length: 0 });
+            }
+        }
+        let lease = self.lease(wanted, progress).await?;
+        Ok(Prepared { id, byte_length: lease.variant.byte_length() as u64 })
+    }
+
+    /// The variant for whoever has a place.
+    async fn variant(
+        &self,
+        base: Arc<base::Opened>,
+        id: VariantId,
+        Wanted { recipe, alone, .. }: Wanted,
+        progress: watch::Sender<Merging>,
+    ) -> Result<Variant, VariantError> {
         if let Some(variant) = self.resident().get(&id) {
-            return Ok(Lease { variant, id, _place: place });
+            return Ok(variant);
         }
         let merging = Arc::clone(&self.merging).acquire_owned().await;
         let merging = merging.map_err(VariantError::closed)?;
-        // Whoever was before in the line may have wanted the same.
+        // Whoever was before in the line may have wanted the same, and left.
         if let Some(variant) = self.resident().get(&id) {
-            return Ok(Lease { variant, id, _place: place });
+            return Ok(variant);
         }
         let making = Making {
             base,
@@ -164,13 +249,14 @@ impl Variants {
             drop(merging);
         });
         let gone = |_| VariantError::Thread("the thread ended without a result".to_owned());
-        let variant = variant.await.map_err(gone)??;
-        Ok(Lease { variant, id, _place: place })
+        variant.await.map_err(gone)?
     }
 
-    /// Lets go of kept variants that were not used the longest, until the rest takes no more bytes than these.
-    pub fn keep_within(&self, bytes: u64) {
-        self.resident().keep_within(bytes);
+    /// Says that a request takes so many bytes at its peak, its variant included, as long as the result is there: kept
+    /// variants go until it has them.
+    pub fn need(&self, bytes: u64) -> Need {
+        self.resident().need(bytes);
+        Need { bytes, resident: Arc::clone(&self.resident) }
     }
 
     /// Bytes of the variants that are kept in memory.

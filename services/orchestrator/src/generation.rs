@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::time::Instant;
 
 use cogwheel_api::denoiser::v1::{DenoiseHeader, DenoiseSummary};
@@ -12,12 +11,10 @@ use cogwheel_service::{Failure, Responder};
 use cogwheel_tensor::Tensor;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::handover::Handover;
 use crate::output::Sink;
-use crate::plan::{ChosenAdapter, Plan};
-use crate::service::{DecodeEvent, DenoiseEvent, EncodeEvent, Stages, Terms};
-
-/// How often one request puts one adapter there: once, and for what others do meanwhile.
-const MAX_PUTS: u32 = 3;
+use crate::plan::Plan;
+use crate::service::{DecodeEvent, DenoiseEvent, EncodeEvent, PrepareEvent, Stages, Terms};
 
 /// The chain of stages for one request: embeddings once, then latents and frames for each video.
 pub(crate) struct Generation<'a> {
@@ -46,7 +43,11 @@ impl Generation<'_> {
         }
         let _turn = self.turn(turns, ahead).await?;
         let mut start = Instant::now();
-        let (embeddings, mut runtime_nanos) = self.encode().await?;
+        let prepare = async {
+            self.prepare().await;
+            Ok(())
+        };
+        let ((embeddings, mut runtime_nanos), ()) = tokio::try_join!(self.encode(), prepare)?;
         for index in 0..self.plan.num_videos {
             let (latents, summary) = self.denoise(index, &embeddings).await?;
             if self.plan.return_latents {
@@ -109,6 +110,32 @@ impl Generation<'_> {
         Ok((self.split(&embeddings)?, runtime_nanos))
     }
 
+    /// Hands the adapters over and has their variant made, while the prompt is encoded. Where that
+    /// fails, denoising does too and says why.
+    async fn prepare(&self) {
+        if self.plan.adapters.is_empty() {
+            return;
+        }
+        let mut handover = Handover::new(&self.plan.adapters, self.stages, self.terms);
+        while let Err(failure) = self.try_to_prepare(&handover).await {
+            if let Err(failure) = handover.after(failure).await {
+                tracing::debug!(%failure, "the variant is not made ahead");
+                return;
+            }
+        }
+    }
+
+    async fn try_to_prepare(&self, handover: &Handover<'_>) -> Result<(), Failure> {
+        let (adapters, pinned) = (handover.scales(), self.plan.pinned);
+        let mut call = self.stages.prepare_variant(adapters, pinned, self.terms).await?;
+        while let Some(event) = call.next().await? {
+            if let PrepareEvent::Merging(merging) = event {
+                self.tell(0, Event::VariantMerging(merging)).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Denoises, and puts the adapters there that the denoiser turns out to lack.
     async fn denoise(
         &self,
@@ -116,31 +143,12 @@ impl Generation<'_> {
         embeddings: &Embeddings,
     ) -> Result<(Tensor, DenoiseSummary), Failure> {
         self.begin(index, Stage::Denoiser).await?;
-        let mut puts: HashMap<&str, u32> = HashMap::new();
+        let mut handover = Handover::new(&self.plan.adapters, self.stages, self.terms);
         loop {
-            let failure = match self.try_to_denoise(index, embeddings).await {
-                Err(failure) => failure,
+            match self.try_to_denoise(index, embeddings, &handover).await {
+                Err(failure) => handover.after(failure).await?,
                 denoised => return denoised,
-            };
-            let lacking = failure.lacks("adapter");
-            let chosen = self.plan.adapters.iter().map(|chosen| &chosen.adapter);
-            let Some(adapter) =
-                lacking.and_then(|digest| chosen.clone().find(|a| a.digest() == digest))
-            else {
-                return Err(failure);
-            };
-            // What was put may be gone again, for other requests' adapters, or another replica answers.
-            // Where that goes on it is the denoiser that lacks something, and not the request.
-            let times = puts.entry(adapter.digest()).or_default();
-            if *times == MAX_PUTS {
-                let name = adapter.name();
-                let found = format!("that it was put there {times} times and is not there");
-                let message = format!("denoiser: expected adapter '{name}' to stay, found {found}");
-                return Err(Failure::Unavailable(message));
             }
-            *times += 1;
-            tracing::info!(name = adapter.name(), digest = adapter.digest(), "adapter put");
-            self.stages.put_adapter(adapter, self.terms).await?;
         }
     }
 
@@ -148,11 +156,13 @@ impl Generation<'_> {
         &self,
         index: u32,
         embeddings: &Embeddings,
+        handover: &Handover<'_>,
     ) -> Result<(Tensor, DenoiseSummary), Failure> {
         let header = DenoiseHeader {
             sampling: Some(self.plan.sampling_of(index)),
             size: Some(self.plan.size),
-            adapters: self.plan.adapters.iter().map(ChosenAdapter::for_denoiser).collect(),
+            adapters: handover.scales(),
+            pinned: self.plan.pinned,
         };
         let mut tensors = vec![("prompt_embeds", embeddings.prompt.clone())];
         let optional = [

@@ -5,13 +5,16 @@
 //! read, and looks at some of them to judge adapters by.
 
 mod generation;
+mod handover;
 mod model;
 mod output;
+mod pins;
 mod plan;
 mod registry;
 mod service;
 mod settings;
 
+pub use pins::{Pin, PinError};
 pub use plan::check;
 pub use registry::{RegisteredAdapter, check_adapter_name};
 pub use service::run;

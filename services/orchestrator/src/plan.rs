@@ -15,7 +15,7 @@ use crate::model::Model;
 use crate::output;
 use crate::registry::{Adapters, RegisteredAdapter};
 use crate::settings::{RequestLimits, Residency};
-pub(crate) use adapters::ChosenAdapter;
+pub(crate) use adapters::{ChosenAdapter, choose};
 
 /// Passes a request that an orchestrator of this checkpoint with these adapters would accept,
 /// without any stage.
@@ -51,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) return_latents: bool,
     /// In the order of the request.
     pub(crate) adapters: Vec<ChosenAdapter>,
+    /// Whether their variant stays in memory.
+    pub(crate) pinned: bool,
     /// `[tokens, width]` of one prompt's embedding.
     pub(crate) embedding_shape: [usize; 2],
     /// What the user should know before the work starts.
@@ -132,7 +134,7 @@ impl Plan {
         let initial_latents = request
             .initial_latents
             .and_then(|message| initial_latents(message, latents.as_ref(), &mut invalid));
-        let adapters = adapters::choose(&request.adapters, adapters, &mut invalid);
+        let adapters = choose(&request.adapters, adapters, &mut invalid);
 
         let embedding_shape = model.embedding_shape();
         let Some(latents) = latents else { return invalid.or(()).and(Err(never_valid())) };
@@ -152,6 +154,7 @@ impl Plan {
             initial_latents,
             return_latents: request.return_latents,
             adapters,
+            pinned: false,
             embedding_shape,
             notices,
         })

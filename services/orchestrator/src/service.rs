@@ -2,6 +2,7 @@
 
 mod adapters;
 mod denoiser;
+mod prepare;
 mod put_adapter;
 mod readiness;
 mod text_encoder;
@@ -32,10 +33,12 @@ use tracing::Instrument as _;
 
 use crate::generation::Generation;
 use crate::model::Model;
+use crate::pins::prepare_pinned;
 use crate::plan::Plan;
 use crate::registry::Registry;
 use crate::settings::{Residency, Settings};
 pub(crate) use denoiser::DenoiseEvent;
+pub(crate) use prepare::PrepareEvent;
 pub(crate) use text_encoder::EncodeEvent;
 pub(crate) use vae::DecodeEvent;
 
@@ -60,6 +63,7 @@ pub async fn run(
     let registry = tokio::task::spawn_blocking(registry).await.map_err(Fatal::failed)??;
     let registry = Arc::new(registry);
     let adapters = adapters::Service::new(Arc::clone(&registry), shutdown);
+    let pinning = (settings.adapters.pins.clone(), Arc::clone(&registry));
     let service = Orchestrator {
         registry,
         model: Arc::new(Model::new(checkpoint)),
@@ -74,7 +78,11 @@ pub async fn run(
     let service =
         GenerationServiceServer::new(service).max_decoding_message_size(max_request_bytes);
     let (ready, readiness) = watch::channel(Readiness::Loading);
-    let watching = tokio::spawn(async move { stages.watch(ready).await });
+    let watching = tokio::spawn(async move {
+        stages.watch(ready).await;
+        let (pins, registry) = pinning;
+        prepare_pinned(&pins, &registry.adapters(), &stages).await;
+    });
     let name = "cogwheel.generation.v1.GenerationService";
     let routes = Routes::new(service).add_service(AdapterServiceServer::new(adapters));
     let server = Server::new("orchestrator", name, routes, readiness)
@@ -153,6 +161,11 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
+    /// Of what this process does by itself.
+    pub(crate) fn of_nobody() -> Self {
+        Self { trace: TraceId::random(), deadline: None }
+    }
+
     fn request<T>(self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         self.trace.mark(request.metadata_mut());
@@ -194,7 +207,8 @@ impl GenerationService for Orchestrator {
         let trace = TraceId::of(request.metadata()).unwrap_or_else(TraceId::random);
         let (limits, residency) = (&self.settings.limits, self.settings.residency);
         let adapters = self.registry.adapters();
-        let plan = Plan::new(request.into_inner(), &self.model, &adapters, limits, residency)?;
+        let mut plan = Plan::new(request.into_inner(), &self.model, &adapters, limits, residency)?;
+        plan.pinned = self.settings.adapters.pins.iter().any(|pin| pin.is_of(&plan.adapters));
         let terms = Terms { trace, deadline: call.deadline() };
         let span = tracing::info_span!("generation", id = %trace);
         let turns = Arc::clone(&self.turns);

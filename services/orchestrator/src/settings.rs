@@ -4,6 +4,7 @@ use std::sync::Arc;
 use clap::Args;
 use cogwheel_service::{Address, MemorySize};
 
+use crate::pins::Pin;
 use crate::registry::RegisteredAdapter;
 
 /// Bytes of one request's message, unless the settings say otherwise.
@@ -100,6 +101,15 @@ pub struct AdapterArgs {
     /// Bytes of one adapter's file
     #[arg(long, env = "COGWHEEL_MAX_ADAPTER_BYTES", value_name = "BYTES", default_value = "2GiB")]
     pub max_adapter_bytes: MemorySize,
+    /// Variant that stays in memory once it is made, which is when the server starts if its adapters
+    /// are registered by then. In the environment several are separated by ';'
+    #[arg(
+        long = "pin",
+        env = "COGWHEEL_PINS",
+        value_name = "NAME[=SCALE][,NAME[=SCALE]]...",
+        value_delimiter = ';'
+    )]
+    pub pins: Vec<Pin>,
 }
 
 impl Default for AdapterArgs {
@@ -110,6 +120,7 @@ impl Default for AdapterArgs {
             data_dir: None,
             max_adapters: 256,
             max_adapter_bytes: MemorySize { bytes: 2 << 30 },
+            pins: Vec::new(),
         }
     }
 }

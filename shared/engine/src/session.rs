@@ -126,13 +126,6 @@ impl Session {
         }
     }
 
-    /// Lets go of what variants have here that nobody has any more; every run does so too.
-    pub fn forget_gone_variants(&mut self) {
-        if let Some(siblings) = &mut self.siblings {
-            siblings.forget_gone();
-        }
-    }
-
     /// Time spent inside ONNX Runtime's `Run` by all runs so far.
     pub fn time_inside(&self) -> Duration {
         self.inside

@@ -3,7 +3,7 @@ use std::str::FromStr;
 /// An amount of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemorySize {
-    /// In bytes, at least 1.
+    /// In bytes.
     pub bytes: u64,
 }
 
@@ -29,10 +29,23 @@ const UNITS: [(&str, u64); 10] = [
 /// Digits after the point that are read; more cannot change a byte count by much.
 const MAX_DECIMALS: usize = 9;
 
+impl MemorySize {
+    /// As `from_str`, of what may also be nothing at all: 0.
+    ///
+    /// # Errors
+    /// A text that is no amount of memory.
+    pub fn parse_or_none(text: &str) -> Result<Self, MemorySizeError> {
+        match read(text.trim()) {
+            Some(0) => Ok(Self { bytes: 0 }),
+            _ => text.parse(),
+        }
+    }
+}
+
 impl FromStr for MemorySize {
     type Err = MemorySizeError;
 
-    /// A number, possibly with a decimal point, and a unit in either case, possibly after spaces.
+    /// More than nothing: a number, possibly with a decimal point, and a unit in either case, possibly after spaces.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match read(text.trim()) {
             Some(bytes) if bytes > 0 => Ok(Self { bytes }),

@@ -2,13 +2,11 @@ use std::sync::Arc;
 
 use cogwheel_api::denoiser::v1::{PutAdapterRequest, put_adapter_request::Part};
 use cogwheel_service::{Failure, receive};
+use cogwheel_weights::Digest;
 use tokio::sync::Semaphore;
 use tonic::Streaming;
 
 use crate::adapters::{Adapters, PutError};
-
-/// Digits of a digest.
-const DIGITS: usize = 64;
 
 /// Receives an adapter's files, checks and keeps them. Whether it was here before; its bytes are not read then.
 ///
@@ -24,7 +22,7 @@ pub(super) async fn put_adapter(
     };
     let digest = header.digest;
     if !is_digest(&digest) {
-        let message = format!("expected {DIGITS} lower-case hexadecimal digits");
+        let message = "expected 64 lower-case hexadecimal digits";
         return Err(Failure::invalid("header.digest", message));
     }
     let _turn = turns.acquire().await.map_err(|closed| Failure::Internal(closed.to_string()))?;
@@ -65,7 +63,7 @@ pub(super) async fn put_adapter(
 
 /// Whether a text is a digest as it travels.
 pub(super) fn is_digest(text: &str) -> bool {
-    text.len() == DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.parse::<Digest>().is_ok()
 }
 
 impl From<PutError> for Failure {

@@ -19,9 +19,10 @@ pub struct Settings {
 /// What the denoiser does with adapters.
 #[derive(Args, Clone, Debug)]
 pub struct AdapterSettings {
-    /// Memory of merged variants that stay when nobody uses them, e.g. 8GiB. Default: half of
-    /// what the model leaves of the memory limit
-    #[arg(long, env = "COGWHEEL_VARIANT_MEMORY", value_name = "BYTES")]
+    /// Memory of merged variants that stay when nobody uses them, e.g. 8GiB; 0 keeps none.
+    /// Default: half of what the model leaves of the memory limit
+    #[arg(long, env = "COGWHEEL_VARIANT_MEMORY", value_name = "BYTES",
+        value_parser = MemorySize::parse_or_none)]
     pub variant_memory: Option<MemorySize>,
     /// Folder that keeps merged tensors on disk, so that a restart does not merge again
     #[arg(long, env = "COGWHEEL_VARIANT_CACHE", value_name = "DIR")]
@@ -73,6 +74,7 @@ impl AdapterSettings {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         VariantSettings {
             byte_budget,
+            memory: stage.memory(),
             cache: self.variant_cache.clone().map(|dir| (dir, self.variant_cache_bytes.bytes)),
             max_passed: self.max_passed,
             threads: threads.unwrap_or_else(cores),

@@ -30,6 +30,8 @@ const INITIAL_LATENTS: &str = "initial_latents";
 pub(super) struct Upload {
     /// What makes the variant, if one is asked for.
     pub(super) recipe: Option<Recipe>,
+    /// Whether that is to stay in memory.
+    pub(super) pinned: bool,
     /// Bytes that a step takes at its peak, the model and the variant included.
     pub(super) need: u64,
     sampling: Sampling,
@@ -95,6 +97,7 @@ impl Upload {
         invalid.or(())?;
         Ok(Self {
             recipe,
+            pinned: header.pinned,
             need,
             sampling,
             scheduler,
@@ -164,7 +167,10 @@ fn check(
 }
 
 /// The variant that these make; none where they leave the model as it is.
-fn recipe(adapters: &Adapters, asked: &[AdapterScale]) -> Result<Option<Recipe>, Failure> {
+pub(super) fn recipe(
+    adapters: &Adapters,
+    asked: &[AdapterScale],
+) -> Result<Option<Recipe>, Failure> {
     if asked.len() > MAX_ADAPTERS {
         let message = format!("expected at most {MAX_ADAPTERS}, found {}", asked.len());
         return Err(Failure::invalid("adapters", message));

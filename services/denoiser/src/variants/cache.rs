@@ -163,3 +163,6 @@ fn open_to_all(path: &Path) -> io::Result<()> {
     let _: Option<Permissions> = path.metadata().ok().map(|metadata| metadata.permissions());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

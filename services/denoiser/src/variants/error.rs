@@ -25,6 +25,16 @@ pub enum VariantError {
         /// What the system says.
         source: io::Error,
     },
+    /// Pinned variants that do not fit into memory together.
+    #[error(
+        "pinned variant of {bytes} bytes: expected room for it beside the other pinned ones, found a budget of {budget} bytes: raise --variant-memory"
+    )]
+    Budget {
+        /// Its size.
+        bytes: u64,
+        /// For all variants.
+        budget: u64,
+    },
     /// A thread of the process failed.
     #[error("merging: {0}")]
     Thread(String),

@@ -5,7 +5,8 @@ use cogwheel_lora::VariantId;
 use tokio::sync::oneshot;
 
 /// Who may hold a variant, and who waits for that. Those whose variant is there go before those whose variant must be
-/// made, so that what waits for one is served together; but nobody is passed more often than a bound.
+/// made, so that what waits for one is served together; but nobody is passed more often than a bound. One at a time has a
+/// place for what must be made: a second one would only wait there for the first, and keep those out who could run.
 #[derive(Debug)]
 pub(super) struct Line {
     max_passed: u32,
@@ -15,6 +16,8 @@ pub(super) struct Line {
 #[derive(Debug)]
 struct State {
     free: usize,
+    /// Whether somebody with a place has yet to get the variant.
+    making: bool,
     waiting: VecDeque<Waiting>,
 }
 
@@ -30,6 +33,8 @@ struct Waiting {
 pub(super) struct Place {
     /// With what tells whether a variant is there; absent once the place is given back.
     line: Option<(Arc<Line>, IsThere)>,
+    /// Whether the variant was not there when the place was given, and is not yet.
+    making: bool,
 }
 
 /// Whether a variant is in memory.
@@ -44,7 +49,7 @@ impl std::fmt::Debug for IsThere {
 
 impl Line {
     pub(super) fn new(places: usize, max_passed: u32) -> Self {
-        let state = State { free: places, waiting: VecDeque::new() };
+        let state = State { free: places, making: false, waiting: VecDeque::new() };
         Self { max_passed, state: Mutex::new(state) }
     }
 
@@ -60,7 +65,7 @@ impl Line {
             self.admit(&mut state, is_there);
         }
         // A waiting sender is dropped by nobody but `admit`, which has sent by then.
-        place.await.unwrap_or(Place { line: None })
+        place.await.unwrap_or(Place { line: None, making: false })
     }
 
     fn admit(self: &Arc<Self>, state: &mut State, is_there: &IsThere) {
@@ -70,11 +75,18 @@ impl Line {
                 Some(first) if first.passed >= self.max_passed => 0,
                 _ => state.waiting.iter().position(|w| (is_there.0)(&w.id)).unwrap_or(0),
             };
+            let making = !state.waiting.get(next).is_some_and(|waiting| (is_there.0)(&waiting.id));
+            if making && state.making {
+                return;
+            }
             state.waiting.iter_mut().take(next).for_each(|waiting| waiting.passed += 1);
             let Some(waiting) = state.waiting.remove(next) else { return };
-            let place = Place { line: Some((Arc::clone(self), is_there.clone())) };
+            let place = Place { line: Some((Arc::clone(self), is_there.clone())), making };
             match waiting.turn.send(place) {
-                Ok(()) => state.free -= 1,
+                Ok(()) => {
+                    state.free -= 1;
+                    state.making |= making;
+                }
                 // Whoever waited has left in this moment. The line is locked: nothing is given back.
                 Err(mut place) => place.line = None,
             }
@@ -86,11 +98,23 @@ impl Line {
     }
 }
 
+impl Place {
+    /// The variant is there now: the next one may be made.
+    pub(super) fn made(&mut self) {
+        let Some((line, is_there)) = self.line.as_ref().filter(|_| self.making) else { return };
+        self.making = false;
+        let mut state = line.state();
+        state.making = false;
+        line.admit(&mut state, is_there);
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some((line, is_there)) = self.line.take() {
             let mut state = line.state();
             state.free += 1;
+            state.making &= !self.making;
             line.admit(&mut state, &is_there);
         }
     }
@@ -144,6 +168,24 @@ mod tests {
         assert!(place(&mut there[2]).is_none());
         drop(held);
         assert!(place(&mut there[2]).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_second_variant_to_make_leaves_the_free_place_to_one_that_is_there() {
+        let line = Arc::new(Line::new(2, 8));
+        let mut making = line.place(id(1), &is_there()).await;
+        let mut second = wait(&line, 2);
+        let there = line.place(id(9), &is_there()).await;
+        assert!(place(&mut second).is_none());
+        drop(there);
+        assert!(place(&mut second).is_none(), "the first is not made yet");
+        making.made();
+        let second = place(&mut second).expect("the first is made");
+        let mut third = wait(&line, 3);
+        drop(making);
+        assert!(place(&mut third).is_none(), "the second is not made yet");
+        drop(second);
+        assert!(place(&mut third).is_some(), "whoever gives up makes no more");
     }
 
     #[tokio::test]

@@ -3,10 +3,15 @@ use std::collections::HashMap;
 use cogwheel_engine::{Variant, WeakVariant};
 use cogwheel_lora::VariantId;
 
-/// Variants in memory: those that are kept, within a budget of bytes, and those that somebody holds.
+/// Variants in memory: those that are kept, within a budget of bytes, and those that somebody holds. Of those that are
+/// kept the pinned ones go last, and only where a running request needs their memory.
 #[derive(Debug)]
 pub(super) struct Resident {
     byte_budget: u64,
+    /// What there is for everything, where that is known.
+    memory: Option<u64>,
+    /// What requests take at their peak, of those that run or wait.
+    needs: Vec<u64>,
     kept: HashMap<VariantId, Kept>,
     held: HashMap<VariantId, WeakVariant>,
     /// Counts uses.
@@ -17,11 +22,32 @@ pub(super) struct Resident {
 struct Kept {
     variant: Variant,
     used: u64,
+    pinned: bool,
 }
 
 impl Resident {
-    pub(super) fn new(byte_budget: u64) -> Self {
-        Self { byte_budget, kept: HashMap::new(), held: HashMap::new(), clock: 0 }
+    pub(super) fn new(byte_budget: u64, memory: Option<u64>) -> Self {
+        let (kept, held) = (HashMap::new(), HashMap::new());
+        Self { byte_budget, memory, needs: Vec::new(), kept, held, clock: 0 }
+    }
+
+    /// Bytes that may be kept: the budget, as far as requests leave it. They run one at a time.
+    pub(super) fn budget(&self) -> u64 {
+        let need = self.needs.iter().max().copied().unwrap_or(0);
+        self.memory.map_or(u64::MAX, |memory| memory.saturating_sub(need)).min(self.byte_budget)
+    }
+
+    /// A request takes so many bytes at its peak: variants go until it has them.
+    pub(super) fn need(&mut self, bytes: u64) {
+        self.needs.push(bytes);
+        self.keep_within_budget();
+    }
+
+    /// A request of so many bytes has ended.
+    pub(super) fn need_no_more(&mut self, bytes: u64) {
+        if let Some(at) = self.needs.iter().position(|need| *need == bytes) {
+            self.needs.swap_remove(at);
+        }
     }
 
     /// The variant, used now.
@@ -42,28 +68,50 @@ impl Resident {
         self.kept.contains_key(id) || held().is_some()
     }
 
-    /// Knows a variant as long as somebody holds it, and keeps it unless it alone is more than the budget: others go that
-    /// were not used the longest.
+    /// Knows a variant as long as somebody holds it, and keeps it where the budget has room beside the pinned ones: others
+    /// go that were not used the longest.
     pub(super) fn insert(&mut self, id: VariantId, variant: Variant) {
         self.held.retain(|_, held| held.upgrade().is_some());
         self.held.insert(id, variant.downgrade());
-        if variant.byte_length() as u64 > self.byte_budget {
+        if !self.has_place(&id, variant.byte_length() as u64) {
             return;
         }
         self.clock += 1;
-        self.kept.insert(id, Kept { variant, used: self.clock });
-        self.keep_within(self.byte_budget);
+        self.kept.insert(id, Kept { variant, used: self.clock, pinned: false });
+        self.keep_within_budget();
     }
 
-    /// Lets those go that were not used the longest until the rest takes no more bytes than these. Whoever still runs with
-    /// one keeps it as long.
-    pub(super) fn keep_within(&mut self, bytes: u64) {
+    /// Pins a variant, or takes that back; whether it is kept, and so can be pinned.
+    pub(super) fn pin(&mut self, id: &VariantId, pinned: bool) -> bool {
+        let kept = self.kept.get_mut(id);
+        kept.map(|kept| kept.pinned = pinned).is_some()
+    }
+
+    /// Whether a variant of so many bytes can be kept beside the pinned ones.
+    pub(super) fn has_place(&self, id: &VariantId, bytes: u64) -> bool {
+        let pinned = self.kept.iter().filter(|(other, kept)| kept.pinned && *other != id);
+        let pinned: u64 = pinned.map(|(_, kept)| kept.variant.byte_length() as u64).sum();
+        pinned.saturating_add(bytes) <= self.budget()
+    }
+
+    /// Whether a variant of so many bytes can be kept beside all others.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        self.bytes().saturating_add(bytes) <= self.budget()
+    }
+
+    /// Lets those go that were not used the longest until the rest is within the budget. Whoever still runs with one keeps
+    /// it as long.
+    fn keep_within_budget(&mut self) {
         let before = self.kept.len();
-        while self.bytes() > bytes {
-            let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.used);
-            let Some(oldest) = oldest.map(|(id, _)| *id) else { break };
+        while self.bytes() > self.budget() {
+            let oldest = self.kept.iter().min_by_key(|(_, kept)| (kept.pinned, kept.used));
+            let Some((oldest, pinned)) = oldest.map(|(id, kept)| (*id, kept.pinned)) else { break };
             self.kept.remove(&oldest);
-            tracing::debug!(variant = %oldest, "variant let go");
+            if pinned {
+                tracing::warn!(variant = %oldest, "a pinned variant is let go: a request needs its memory");
+            } else {
+                tracing::debug!(variant = %oldest, "variant let go");
+            }
         }
         if self.kept.len() < before {
             cogwheel_engine::give_back();
@@ -75,3 +123,6 @@ impl Resident {
         self.kept.values().map(|kept| kept.variant.byte_length() as u64).sum()
     }
 }
+
+#[cfg(test)]
+mod tests;

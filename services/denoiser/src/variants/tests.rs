@@ -43,7 +43,7 @@ fn variants_with(settings: VariantSettings, storage: Storage, matrix_unit: bool)
 
 fn variants(byte_budget: u64, cache: Option<&Path>) -> Arc<Variants> {
     let cache = cache.map(|folder| (folder.to_path_buf(), u64::MAX));
-    let settings = VariantSettings { byte_budget, cache, max_passed: 8, threads: 2 };
+    let settings = VariantSettings { byte_budget, memory: None, cache, max_passed: 8, threads: 2 };
     variants_with(settings, Storage::Fp32, true)
 }
 
@@ -55,10 +55,14 @@ fn recipe(adapters: &[(&str, f32)]) -> Recipe {
     Recipe::new(adapters.iter().map(open).collect()).unwrap()
 }
 
+fn wanted(adapters: &[(&str, f32)]) -> Wanted {
+    Wanted { recipe: recipe(adapters), pinned: false, alone: true }
+}
+
 /// A lease, and whether anything was merged for it.
 async fn lease(variants: &Arc<Variants>, adapters: &[(&str, f32)]) -> (Lease, bool) {
     let (progress, watched) = watch::channel(Merging::default());
-    let lease = variants.lease(recipe(adapters), true, progress).await.unwrap();
+    let lease = variants.lease(wanted(adapters), progress).await.unwrap();
     let merging = *watched.borrow();
     assert_eq!(merging.tensors, merging.num_tensors);
     (lease, merging.num_tensors > 0)
@@ -134,9 +138,7 @@ async fn a_variant_predicts_what_the_model_that_peft_merged_does() {
         let weights = checkpoint.weights_transformer().unwrap();
         let mut model = Transformer::load(&runtime, config, &weights, &options).unwrap();
         let base = predict(&mut model, None);
-        let settings =
-            VariantSettings { byte_budget: u64::MAX, cache: None, max_passed: 8, threads: 1 };
-        let variants = variants_with(settings, Storage::Fp32, matrix_unit);
+        let variants = variants_with(settings(u64::MAX), Storage::Fp32, matrix_unit);
         for (case, adapters) in cases {
             let (lease, merged) = lease(&variants, adapters).await;
             assert!(merged);
@@ -214,7 +216,7 @@ async fn no_more_than_two_hold_a_variant_and_a_dropped_wait_gives_its_place_up()
     let (first, _) = lease(&variants, &[("attention", 1.0)]).await;
     let (_second, _) = lease(&variants, &[("attention", 2.0)]).await;
     let (progress, _) = watch::channel(Merging::default());
-    let mut third = Box::pin(variants.lease(recipe(&[("attention", 3.0)]), true, progress));
+    let mut third = Box::pin(variants.lease(wanted(&[("attention", 3.0)]), progress));
     assert!(poll(third.as_mut()).is_none());
     drop(third);
     drop(first);
@@ -231,14 +233,93 @@ fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
 
 #[tokio::test]
 async fn merged_weights_are_rounded_once_to_the_precision() {
-    let settings =
-        || VariantSettings { byte_budget: u64::MAX, cache: None, max_passed: 8, threads: 1 };
-    let full = variants_with(settings(), Storage::Fp32, true);
-    let short = variants_with(settings(), Storage::Bf16, true);
+    let full = variants_with(settings(u64::MAX), Storage::Fp32, true);
+    let short = variants_with(settings(u64::MAX), Storage::Bf16, true);
     let (full, _) = lease(&full, &[("attention", 0.7)]).await;
     let (short, _) = lease(&short, &[("attention", 0.7)]).await;
     assert_eq!(full.id, short.id, "the precision is no part of the identity");
     assert!(short.variant.byte_length() <= full.variant.byte_length());
+}
+
+fn settings(byte_budget: u64) -> VariantSettings {
+    VariantSettings { byte_budget, memory: None, cache: None, max_passed: 8, threads: 1 }
+}
+
+/// What preparing a variant came to, and whether anything was merged for it.
+async fn prepare(
+    variants: &Variants,
+    adapters: &[(&str, f32)],
+    [pinned, alone]: [bool; 2],
+    bytes: u64,
+) -> (Result<Prepared, VariantError>, bool) {
+    let (progress, watched) = watch::channel(Merging::default());
+    let wanted = Wanted { pinned, alone, ..wanted(adapters) };
+    let prepared = variants.prepare(wanted, bytes, progress).await;
+    let merged = watched.borrow().num_tensors > 0;
+    (prepared, merged)
+}
+
+#[tokio::test]
+async fn a_variant_is_made_ahead_where_there_is_room_or_nothing_else_runs() {
+    let size = {
+        let variants = variants(u64::MAX, None);
+        lease(&variants, &[("attention", 1.0)]).await.0.variant.byte_length() as u64
+    };
+    let variants = variants_with(settings(2 * size), Storage::Fp32, true);
+    let made = |scale: f32, alone: bool| {
+        let variants = Arc::clone(&variants);
+        async move {
+            let ahead = [("attention", scale)];
+            let (prepared, merged) = prepare(&variants, &ahead, [false, alone], size).await;
+            assert_eq!(prepared.unwrap().byte_length > 0, merged);
+            merged
+        }
+    };
+    assert!(made(1.0, false).await, "there is room");
+    assert!(made(2.0, false).await, "there is room");
+    assert!(!made(3.0, false).await, "what others made is not given up");
+    assert!(!lease(&variants, &[("attention", 1.0)]).await.1);
+    assert!(made(3.0, true).await, "nobody else is here");
+    assert!(!lease(&variants, &[("attention", 3.0)]).await.1);
+    let (again, merged) = prepare(&variants, &[("attention", 3.0)], [false, false], size).await;
+    assert_eq!((again.unwrap().byte_length, merged), (size, false), "it is there");
+}
+
+#[tokio::test]
+async fn pinned_variants_are_made_and_stay_until_somebody_takes_that_back() {
+    let size = {
+        let variants = variants(u64::MAX, None);
+        lease(&variants, &[("attention", 1.0)]).await.0.variant.byte_length() as u64
+    };
+    let variants = variants_with(settings(2 * size), Storage::Fp32, true);
+    for scale in [1.0, 2.0] {
+        let (prepared, merged) =
+            prepare(&variants, &[("attention", scale)], [true, false], size).await;
+        assert_eq!((prepared.unwrap().byte_length, merged), (size, true));
+    }
+    let (refused, _) = prepare(&variants, &[("attention", 3.0)], [true, true], size).await;
+    let message = refused.unwrap_err().to_string();
+    assert!(message.contains("--variant-memory"), "{message}");
+    assert!(lease(&variants, &[("attention", 3.0)]).await.1);
+    assert!(lease(&variants, &[("attention", 3.0)]).await.1, "there is no place to keep it");
+    // A lease that does not ask for it takes it back.
+    assert!(!lease(&variants, &[("attention", 1.0)]).await.1);
+    assert!(lease(&variants, &[("attention", 3.0)]).await.1);
+    assert!(!lease(&variants, &[("attention", 3.0)]).await.1);
+    assert!(!lease(&variants, &[("attention", 2.0)]).await.1, "the other is still pinned");
+}
+
+#[tokio::test]
+async fn the_base_is_digested_to_its_end_whoever_leaves_meanwhile() {
+    let variants = variants(u64::MAX, None);
+    let mut first = Box::pin(variants.base.open());
+    assert!(poll(first.as_mut()).is_none());
+    drop(first);
+    let start = std::time::Instant::now();
+    while !variants.base.is_open() {
+        assert!(start.elapsed().as_secs() < 60, "nobody digests it any more");
+        tokio::task::yield_now().await;
+    }
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -318,7 +399,8 @@ async fn the_cache_keeps_to_its_limit_and_leaves_what_is_not_its_own() {
     std::fs::write(&model, b"somebody's").unwrap();
     let own = || files(folder.path()).into_iter().filter(|path| *path != model).count();
     let cache = Some((folder.path().to_path_buf(), 1));
-    let settings = VariantSettings { byte_budget: u64::MAX, cache, max_passed: 8, threads: 1 };
+    let settings =
+        VariantSettings { byte_budget: u64::MAX, memory: None, cache, max_passed: 8, threads: 1 };
     let variants = variants_with(settings, Storage::Fp32, true);
     for scale in [1.0, 2.0, 3.0] {
         lease(&variants, &[("attention", scale)]).await;
@@ -332,7 +414,8 @@ async fn the_cache_keeps_to_its_limit_and_leaves_what_is_not_its_own() {
 async fn a_cache_that_is_no_folder_is_told_at_the_start() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let cache = Some((file.path().to_path_buf(), 1));
-    let settings = VariantSettings { byte_budget: 0, cache, max_passed: 8, threads: 1 };
+    let settings =
+        VariantSettings { byte_budget: 0, memory: None, cache, max_passed: 8, threads: 1 };
     let checkpoint = checkpoint();
     let maker =
         Transformer::variant_maker(&checkpoint.transformer, &options(true), DType::F32).unwrap();
@@ -342,9 +425,8 @@ async fn a_cache_that_is_no_folder_is_told_at_the_start() {
 
 #[tokio::test]
 async fn scales_that_make_no_numbers_are_refused() {
-    let settings = VariantSettings { byte_budget: 0, cache: None, max_passed: 8, threads: 1 };
-    let variants = variants_with(settings, Storage::Fp16, true);
+    let variants = variants_with(settings(0), Storage::Fp16, true);
     let (progress, _) = watch::channel(Merging::default());
-    let error = variants.lease(recipe(&[("attention", 1e12)]), true, progress).await;
+    let error = variants.lease(wanted(&[("attention", 1e12)]), progress).await;
     assert!(matches!(error, Err(VariantError::Merge(cogwheel_lora::MergeError::NotFinite { .. }))));
 }

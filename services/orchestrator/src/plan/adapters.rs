@@ -17,7 +17,7 @@ const MAX_SUGGESTIONS: usize = 3;
 pub(crate) struct ChosenAdapter {
     pub(crate) adapter: Arc<RegisteredAdapter>,
     /// A finite number.
-    scale: f32,
+    pub(crate) scale: f32,
 }
 
 impl ChosenAdapter {
@@ -41,7 +41,7 @@ impl ChosenAdapter {
 }
 
 /// The adapters that a request names, in its order.
-pub(super) fn choose(
+pub(crate) fn choose(
     choices: &[AdapterChoice],
     adapters: &Adapters,
     invalid: &mut Invalid,

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use cogwheel_api::denoiser::v1::denoiser_service_server::{DenoiserService, DenoiserServiceServer};
 use cogwheel_api::denoiser::v1::{
-    DenoiseRequest, DenoiseResponse, PutAdapterRequest, PutAdapterResponse,
+    DenoiseRequest, DenoiseResponse, PrepareVariantRequest, PrepareVariantResponse,
+    PutAdapterRequest, PutAdapterResponse,
 };
 use cogwheel_api::generation::v1::generation_service_client::GenerationServiceClient;
 use cogwheel_api::generation::v1::{AdapterChoice, GenerateVideoRequest};
@@ -85,6 +86,15 @@ impl DenoiserService for Denoiser {
         self.puts.fetch_add(1, Ordering::Relaxed);
         self.put.clone()?;
         Ok(Response::new(PutAdapterResponse { known: false }))
+    }
+
+    type PrepareVariantStream = tokio_stream::Empty<Result<PrepareVariantResponse, Status>>;
+
+    async fn prepare_variant(
+        &self,
+        _: Request<PrepareVariantRequest>,
+    ) -> Result<Response<Self::PrepareVariantStream>, Status> {
+        Err(Status::unimplemented("nothing is made ahead"))
     }
 }
 

@@ -63,6 +63,10 @@ pub struct DenoiseHeader {
     /// Adapters merged into the weights, in this order; none is the model as it is.
     #[prost(message, repeated, tag = "3")]
     pub adapters: ::prost::alloc::vec::Vec<AdapterScale>,
+    /// Whether their variant is to stay in memory from now on, whatever else is used. The last who asks
+    /// for a variant decides.
+    #[prost(bool, tag = "4")]
+    pub pinned: bool,
 }
 /// An adapter and how strongly it acts.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -116,6 +120,46 @@ pub struct PutAdapterResponse {
     /// Whether it was there before.
     #[prost(bool, tag = "1")]
     pub known: bool,
+}
+/// The variant to make.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PrepareVariantRequest {
+    /// Its adapters, as in DenoiseHeader.
+    #[prost(message, repeated, tag = "1")]
+    pub adapters: ::prost::alloc::vec::Vec<AdapterScale>,
+    /// As in DenoiseHeader.
+    #[prost(bool, tag = "2")]
+    pub pinned: bool,
+}
+/// What comes down: merging, then the end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PrepareVariantResponse {
+    /// The event.
+    #[prost(oneof = "prepare_variant_response::Event", tags = "1, 2")]
+    pub event: ::core::option::Option<prepare_variant_response::Event>,
+}
+/// Nested message and enum types in `PrepareVariantResponse`.
+pub mod prepare_variant_response {
+    /// The event.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        /// It is being made.
+        #[prost(message, tag = "1")]
+        VariantMerging(super::VariantMerging),
+        /// The end.
+        #[prost(message, tag = "2")]
+        VariantPrepared(super::VariantPrepared),
+    }
+}
+/// The variant is there, or was not made.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VariantPrepared {
+    /// Which one, 64 hexadecimal digits.
+    #[prost(string, tag = "1")]
+    pub variant: ::prost::alloc::string::String,
+    /// Bytes that it takes in memory; 0 where it was not made.
+    #[prost(uint64, tag = "2")]
+    pub byte_length: u64,
 }
 /// What comes down, in this order: queue positions, merging, steps, latents, summary.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -373,6 +417,39 @@ pub mod denoiser_service_client {
                 );
             self.inner.client_streaming(req, path, codec).await
         }
+        /// Makes a variant before anybody runs with it: an operator's pinned ones when the server starts, a
+        /// waiting request's while its prompt is encoded. One that is not pinned is made where there is room
+        /// for it in memory, or nobody else is here; else nothing is done, and that is no error.
+        /// NOT_FOUND as with Denoise; RESOURCE_EXHAUSTED for pinned variants that together pass the budget.
+        pub async fn prepare_variant(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PrepareVariantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::PrepareVariantResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cogwheel.denoiser.v1.DenoiserService/PrepareVariant",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "cogwheel.denoiser.v1.DenoiserService",
+                        "PrepareVariant",
+                    ),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -414,6 +491,23 @@ pub mod denoiser_service_server {
             request: tonic::Request<tonic::Streaming<super::PutAdapterRequest>>,
         ) -> std::result::Result<
             tonic::Response<super::PutAdapterResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the PrepareVariant method.
+        type PrepareVariantStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::PrepareVariantResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Makes a variant before anybody runs with it: an operator's pinned ones when the server starts, a
+        /// waiting request's while its prompt is encoded. One that is not pinned is made where there is room
+        /// for it in memory, or nobody else is here; else nothing is done, and that is no error.
+        /// NOT_FOUND as with Denoise; RESOURCE_EXHAUSTED for pinned variants that together pass the budget.
+        async fn prepare_variant(
+            &self,
+            request: tonic::Request<super::PrepareVariantRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::PrepareVariantStream>,
             tonic::Status,
         >;
     }
@@ -585,6 +679,53 @@ pub mod denoiser_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/cogwheel.denoiser.v1.DenoiserService/PrepareVariant" => {
+                    #[allow(non_camel_case_types)]
+                    struct PrepareVariantSvc<T: DenoiserService>(pub Arc<T>);
+                    impl<
+                        T: DenoiserService,
+                    > tonic::server::ServerStreamingService<super::PrepareVariantRequest>
+                    for PrepareVariantSvc<T> {
+                        type Response = super::PrepareVariantResponse;
+                        type ResponseStream = T::PrepareVariantStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PrepareVariantRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DenoiserService>::prepare_variant(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PrepareVariantSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

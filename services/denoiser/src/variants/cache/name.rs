@@ -1,6 +1,8 @@
 use std::fmt;
 use std::path::Path;
 
+use cogwheel_weights::Digest;
+
 /// What a file of the cache is called: `VARIANT-DTYPE-DIGEST.safetensors`, both digests of 64 hexadecimal digits.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FileName {
@@ -17,9 +19,7 @@ impl FileName {
     pub(super) fn parse(name: &str) -> Option<Self> {
         let mut parts = name.strip_suffix(".safetensors")?.split('-');
         let (id, dtype, digest) = (parts.next()?, parts.next()?, parts.next()?);
-        let is_digest = |part: &str| {
-            part.len() == 64 && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        };
+        let is_digest = |part: &str| part.parse::<Digest>().is_ok();
         let is_ours = parts.next().is_none()
             && is_digest(id)
             && is_digest(digest)
