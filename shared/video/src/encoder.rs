@@ -64,6 +64,16 @@ impl VideoEncoder {
         Ok(Self { container, size, pushed: 0 })
     }
 
+    /// Puts a text into an MP4 file, which [`crate::read_metadata`] finds again; at most 1 MiB, a longer one is left out. A
+    /// GIF has no place for it.
+    #[must_use]
+    pub fn with_metadata(mut self, text: String) -> Self {
+        if let Container::Mp4(mp4) = &mut self.container {
+            mp4.describe(text);
+        }
+        self
+    }
+
     /// Adds the next frame: `width * height * 3` bytes.
     ///
     /// # Errors

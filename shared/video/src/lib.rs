@@ -14,4 +14,5 @@ mod png;
 pub use encoder::{VideoEncoder, VideoFormat};
 pub use error::VideoError;
 pub use frame::FrameSize;
+pub use mp4::{MetadataError, read_metadata};
 pub use png::{check_png_size, encode_png};

@@ -1,12 +1,14 @@
 mod bt709;
 mod container;
 mod h264;
+mod metadata;
 
 use crate::frame::{MAX_SIDE, check_frame_rate};
 use crate::{FrameSize, VideoError};
 use bt709::Planes;
 use container::Container;
 use h264::H264Encoder;
+pub use metadata::{MetadataError, read_metadata};
 
 /// Few screens show more.
 pub(crate) const MAX_FPS: u32 = 60;
@@ -22,6 +24,7 @@ pub(crate) struct Mp4Encoder {
     planes: Planes,
     h264: H264Encoder,
     container: Container,
+    metadata: Option<String>,
 }
 
 impl Mp4Encoder {
@@ -33,7 +36,13 @@ impl Mp4Encoder {
             planes: Planes::new(width as usize, height as usize),
             h264: H264Encoder::new(size, fps)?,
             container: Container::new(fps),
+            metadata: None,
         })
+    }
+
+    /// Puts a text into the file.
+    pub(crate) fn describe(&mut self, metadata: String) {
+        self.metadata = Some(metadata);
     }
 
     /// `rgb` has the clip's size; `frame` counts from 0.
@@ -45,7 +54,11 @@ impl Mp4Encoder {
 
     pub(crate) fn finish(self) -> Result<Vec<u8>, VideoError> {
         drop((self.planes, self.h264));
-        self.container.finish()
+        let mut file = self.container.finish()?;
+        if let Some(metadata) = &self.metadata {
+            file.extend(metadata::metadata_box(metadata));
+        }
+        Ok(file)
     }
 }
 
