@@ -192,6 +192,7 @@ async fn uploads_are_bounded_and_held_to_their_lengths() {
     upload(&chain, "a", &neon).await.unwrap();
     let status = upload(&chain, "b", &neon).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains("--max-adapters"), "{status}");
     chain.stop().await;
 }
 
@@ -253,6 +254,22 @@ async fn a_data_folder_keeps_uploads_from_one_run_to_the_next() {
     chain.stop().await;
     let chain = Chain::start_with(&model(), &flags);
     assert!(names(&chain).await.is_empty());
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_again_mends_a_stored_file_that_was_damaged_under_the_server() {
+    let data = tempfile::tempdir().unwrap();
+    let chain = Chain::start_with(&model(), &["--data-dir", data.path().to_str().unwrap()]);
+    let neon = fs::read(file("neon")).unwrap();
+    let added = upload(&chain, "neon", &neon).await.unwrap();
+    let stored = data.path().join(format!("adapters/{}.safetensors", added.digest));
+    fs::write(&stored, "damaged").unwrap();
+    let status = generate(&chain, &[("neon", 1.0)]).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+    assert_eq!(upload(&chain, "neon", &neon).await.unwrap(), added);
+    assert_eq!(fs::read(stored).unwrap(), neon);
+    assert_eq!(variant(&generate(&chain, &[("neon", 1.0)]).await.unwrap()).len(), 64);
     chain.stop().await;
 }
 

@@ -4,6 +4,7 @@
 mod adapter;
 mod base;
 mod folders;
+mod kept;
 mod name;
 mod names;
 mod start;
@@ -21,10 +22,11 @@ pub use adapter::RegisteredAdapter;
 use adapter::{Opened, Origin};
 use base::Base;
 use folders::Folders;
+use kept::Kept;
 pub use name::check_adapter_name;
 use names::{Entry, Names};
 pub(crate) use store::Incoming;
-use store::{Kept, Store, lock};
+use store::{Store, lock};
 
 /// Adapters by their names.
 pub(crate) type Adapters = BTreeMap<String, Arc<RegisteredAdapter>>;
@@ -86,9 +88,8 @@ impl Registry {
         let files = self.folders.find(path, weight_name)?;
         let opened = self.examine(&files, registration.alpha)?;
         let opened = opened.map_err(|error| refused("path", &error))?;
-        let lengths = opened.lengths;
-        let keep = || Ok(Arc::new(Kept::elsewhere(files, lengths)));
-        self.register(registration, opened, Origin::Path, keep)
+        let kept = Arc::new(Kept::elsewhere(files, opened.lengths));
+        self.register(registration, opened, Origin::Path, kept)
     }
 
     /// Places for the files of an upload.
@@ -125,9 +126,9 @@ impl Registry {
             Failure::invalid(field(&error).unwrap_or("weights"), message)
         })?;
         incoming.flush().map_err(|error| unwritten(&error))?;
-        let digest = opened.description.digest.clone();
-        let keep = || self.store.keep(&digest, incoming).map_err(|error| unwritten(&error));
-        self.register(registration, opened, Origin::Upload, keep)
+        let kept = self.store.keep(&opened.description.digest, incoming);
+        let kept = kept.map_err(|error| unwritten(&error))?;
+        self.register(registration, opened, Origin::Upload, kept)
     }
 
     /// Takes a name back; gives whether there was one.
@@ -146,10 +147,7 @@ impl Registry {
         let mut adapters = Arc::clone(&shelf.adapters);
         Arc::make_mut(&mut adapters).remove(name);
         self.write(&mut shelf, adapters, None)?;
-        let is_used = |other: &RegisteredAdapter| Arc::ptr_eq(&other.kept, &adapter.kept);
-        if !shelf.adapters.values().any(|other| is_used(other)) {
-            adapter.kept.forget();
-        }
+        forget_unnamed(&shelf.adapters, &adapter);
         tracing::info!(name, digest = adapter.digest(), "adapter deleted");
         Ok(true)
     }
@@ -168,7 +166,9 @@ impl Registry {
 
     /// Says that a file is too large.
     pub(crate) fn too_large(&self, field: &str, found: u64) -> Failure {
-        Failure::invalid(field, format!("expected at most {} bytes, found {found}", self.max_bytes))
+        let limit = self.max_bytes;
+        let expected = format!("at most {limit} bytes, as this server's --max-adapter-bytes says");
+        Failure::invalid(field, format!("expected {expected}, found {found}"))
     }
 
     fn room(&self, adapters: &Adapters, name: &str) -> Result<(), Failure> {
@@ -176,37 +176,51 @@ impl Registry {
         if adapters.len() < limit || adapters.contains_key(name) {
             return Ok(());
         }
-        Err(Failure::Exhausted(format!("this server keeps {limit} adapters: delete one before")))
+        Err(Failure::Exhausted(format!(
+            "name: expected at most {limit} adapters, as this server's --max-adapters says, found '{name}' as one \
+             more: remove another before"
+        )))
     }
 
+    /// What stands under the name already is registered again where its files are not what they were any more: whoever
+    /// sends an adapter a second time may do so for that reason.
     fn register(
         &self,
         Registration { name, alpha }: Registration,
         Opened { description, .. }: Opened,
         origin: Origin,
-        keep: impl FnOnce() -> Result<Arc<Kept>, Failure>,
+        kept: Arc<Kept>,
     ) -> Result<Arc<RegisteredAdapter>, Failure> {
+        let digest = description.digest.clone();
+        let is_same = |known: &RegisteredAdapter| known.digest() == digest && known.alpha == alpha;
+        let is_sound = |known: &RegisteredAdapter| {
+            // The new files have just been read.
+            known.kept.files == kept.files || known.kept.are_sound(&digest)
+        };
+        // Read before the names are locked, for which others wait.
+        let known = self.adapters().get(&name).cloned();
+        let sound = known.filter(|known| is_same(known) && is_sound(known));
         let mut shelf = lock(&self.names);
-        if let Some(known) = shelf.adapters.get(&name) {
-            if known.digest() == description.digest && known.alpha == alpha {
+        let known = shelf.adapters.get(&name).cloned();
+        if let Some(known) = &known {
+            if !is_same(known) {
+                let stated = known.alpha.map(|alpha| format!(" with alpha {alpha}"));
+                let found =
+                    format!("that it stands for {}{}", known.digest(), stated.unwrap_or_default());
+                return Err(Failure::AlreadyExists { kind: "adapter", name, found });
+            }
+            if sound.is_some_and(|sound| Arc::ptr_eq(&sound, known)) {
                 return Ok(Arc::clone(known));
             }
-            let stated = known.alpha.map_or(String::new(), |alpha| format!(" with alpha {alpha}"));
-            let found = format!("that it stands for {}{stated}", known.digest());
-            return Err(Failure::AlreadyExists { kind: "adapter", name, found });
         }
         self.room(&shelf.adapters, &name)?;
-        let kept = keep()?;
-        let adapter = RegisteredAdapter { name, alpha, description, kept, origin };
-        let adapter = Arc::new(adapter);
+        let adapter = Arc::new(RegisteredAdapter { name, alpha, description, kept, origin });
         let mut adapters = Arc::clone(&shelf.adapters);
         Arc::make_mut(&mut adapters).insert(adapter.name.clone(), Arc::clone(&adapter));
-        if let Err(failure) = self.write(&mut shelf, adapters, Some(&adapter.name)) {
-            let is_same = |other: &RegisteredAdapter| Arc::ptr_eq(&other.kept, &adapter.kept);
-            if !shelf.adapters.values().any(|other| is_same(other)) {
-                adapter.kept.forget();
-            }
-            return Err(failure);
+        self.write(&mut shelf, adapters, Some(&adapter.name))?;
+        adapter.kept.remember();
+        if let Some(known) = known {
+            forget_unnamed(&shelf.adapters, &known);
         }
         log_registered(&adapter);
         Ok(adapter)
@@ -246,6 +260,13 @@ impl RegisteredAdapter {
             path,
             config,
         })
+    }
+}
+
+/// Lets go of an adapter's files where no name stands for them any more.
+fn forget_unnamed(adapters: &Adapters, gone: &RegisteredAdapter) {
+    if !adapters.values().any(|other| Arc::ptr_eq(&other.kept, &gone.kept)) {
+        gone.kept.forget();
     }
 }
 

@@ -5,6 +5,7 @@ mod files;
 mod numbers;
 mod pairs;
 mod target;
+mod unread;
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,7 @@ pub struct Adapter {
     /// `target_modules` of its config.
     pub(crate) target_modules: Option<Vec<String>>,
     /// What is odd about it and no reason to refuse it.
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Warnings,
     /// Of all matrices under the names of checkpoints, without alphas.
     content: Digest,
 }
@@ -54,14 +55,14 @@ impl Adapter {
     /// As [`Self::open`].
     pub fn open_files(files: &AdapterFiles) -> Result<Self, AdapterError> {
         let path = &files.weights;
-        let weights = Weights::open_file(path)?;
+        let weights = Weights::open_file(path).map_err(|error| unread::reason(path, error))?;
         let metadata = weights.metadata();
         let of_header = LoraConfig::of_metadata(path, |key| metadata.get(key))?;
         let beside = files.config.as_deref().map(LoraConfig::read).transpose()?;
         let configs =
             Configs { header: of_header, beside: beside.as_ref().map(|(config, _)| config) };
 
-        let mut warnings = Vec::new();
+        let mut warnings = Warnings::default();
         let (layout, pairs) = pairs::pair(&weights, &mut warnings)?;
         let targets = pairs::targets(&weights, pairs, &configs, &mut warnings)?;
         let content = numbers::check(path, &targets)?;
@@ -123,10 +124,27 @@ impl Adapter {
         &self.targets
     }
 
+    /// What is odd about it with the alphas that it has now.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let is_stated = |target: &Target| target.alpha().source == AlphaSource::Stated;
+        let Warnings { of_alphas, others } = &self.warnings;
+        let of_alphas = of_alphas.iter().filter(|_| !self.targets.iter().all(is_stated));
+        others.iter().chain(of_alphas).cloned().collect()
+    }
+
     /// Whether any layer is weight-decomposed (DoRA).
     pub fn is_dora(&self) -> bool {
         self.targets.iter().any(|target| target.magnitude.is_some())
     }
+}
+
+/// What is odd about an adapter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Warnings {
+    /// About the alphas that were found, which mean nothing where another is stated.
+    pub(crate) of_alphas: Vec<String>,
+    /// About anything else.
+    pub(crate) others: Vec<String>,
 }
 
 /// What describes the adapter: the header's word goes before that of a file beside it.

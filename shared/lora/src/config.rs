@@ -13,8 +13,8 @@ use crate::AdapterError;
 /// Bytes of a config; those that PEFT writes, a pattern for every layer included, stay below 100 KB.
 const LIMIT: usize = 1 << 20;
 
-/// Characters of a value that a message shows.
-const QUOTED: usize = 80;
+/// Characters of a value that a message shows: the longest name of a tensor in any layout is within.
+const QUOTED: usize = 120;
 
 /// The header's key under which diffusers writes the config as JSON.
 const METADATA: &str = "lora_adapter_metadata";

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{Adapter, AdapterError, AlphaSource, Layout, Model, model::Published};
+use crate::{Adapter, AdapterError, AlphaSource, Layout, Model, config::quote, model::Published};
 
 /// An adapter as a model sees it. Plain values: it travels in messages and is shown.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -81,7 +81,7 @@ impl Adapter {
         let fits = Published::fitting(&self.targets);
         judge::fit(self, model, &fits)?;
         let relative_change = scale::relative_change(&self.targets, model);
-        let mut warnings = self.warnings.clone();
+        let mut warnings = self.warnings();
         warnings.extend(judge::warnings(self, model, &fits));
         warnings.extend(scale::warning(self, relative_change));
         let (mut ranks, mut alphas, mut scales) = (BTreeMap::new(), Vec::new(), Vec::new());
@@ -114,7 +114,7 @@ impl Adapter {
             use_rslora: number_of(|target| target.use_rslora) > 0,
             dora_targets: number_of(|target| target.magnitude.is_some()),
             bias_targets: number_of(|target| target.bias.is_some()),
-            stated_base: self.stated_bases.first().map(|(_, base)| base.clone()),
+            stated_base: self.stated_bases.first().map(|(_, base)| quote(base)),
             fits: fits.into_iter().map(|published| published.name().to_owned()).collect(),
             relative_change,
             warnings,

@@ -2,6 +2,8 @@ use std::path::{Path, PathBuf};
 
 use cogwheel_weights::WeightsError;
 
+use crate::config::quote;
+
 /// Names shown of a list; the rest is counted.
 pub(crate) const SHOWN: usize = 3;
 
@@ -121,6 +123,20 @@ pub enum AdapterError {
         /// What it is.
         found: String,
     },
+    /// Numbers of a kind that is not computed with.
+    #[error(
+        "{}: tensor '{tensor}': expected F32, F16 or BF16, found {found}: convert the tensors with \
+         .to(torch.float32) and save them again",
+        path.display()
+    )]
+    DType {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its dtype, as safetensors names it.
+        found: String,
+    },
     /// A stated alpha that is no scale.
     #[error("alpha: expected a positive number, found {found}")]
     Alpha {
@@ -160,7 +176,7 @@ impl AdapterError {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> Self {
-        let (path, tensor) = (path.to_path_buf(), tensor.to_owned());
+        let (path, tensor) = (path.to_path_buf(), quote(tensor));
         Self::Tensor { path, tensor, expected: expected.into(), found: found.into() }
     }
 }

@@ -7,7 +7,7 @@ use cogwheel_lora::{Adapter, AdapterError, AdapterFiles, Description};
 use cogwheel_models::checkpoint::Checkpoint;
 
 use super::base::Base;
-use super::store::Kept;
+use super::kept::Kept;
 
 /// An adapter under a name, read and checked against the model. Its file stays where it is as long
 /// as this is held.

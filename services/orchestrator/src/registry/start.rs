@@ -8,7 +8,8 @@ use cogwheel_service::Fatal;
 use super::adapter::{Opened, Origin, RegisteredAdapter};
 use super::base::Base;
 use super::folders::Folders;
-use super::store::{Kept, Store};
+use super::kept::Kept;
+use super::store::Store;
 use super::{Adapters, Entry, Registry, Shelf, check_adapter_name, log_registered};
 use crate::settings::AdapterArgs;
 
@@ -43,8 +44,9 @@ impl Registry {
         let written = registry.store.names()?;
         registry.store.sweep(written.as_ref());
         for entry in written.unwrap_or_default().adapters {
-            match registry.reopen(&entry) {
-                Ok(adapter) => put(&mut adapters, adapter),
+            let reopened = registry.reopen(&entry);
+            match reopened.and_then(|adapter| put(&mut adapters, adapter)) {
+                Ok(()) => {}
                 Err(reason) => {
                     tracing::warn!(name = entry.name, reason, "adapter cannot be used, left out");
                     unusable.push(entry);
@@ -52,18 +54,17 @@ impl Registry {
             }
         }
         for (name, path) in registry.folders.entries()? {
-            match registry.of_folder(&name, &path) {
-                Ok(adapter) => put(&mut adapters, adapter),
-                Err(reason) => {
-                    let path = path.display();
-                    tracing::warn!(%path, reason, "adapter cannot be used, left out");
-                }
+            let opened = registry.of_folder(&name, &path);
+            if let Err(reason) = opened.and_then(|adapter| put(&mut adapters, adapter)) {
+                let path = path.display();
+                tracing::warn!(%path, reason, "adapter cannot be used, left out");
             }
         }
         if adapters.len() > args.max_adapters {
             let (limit, found) = (args.max_adapters, adapters.len());
             return Err(Fatal::usage(format!(
-                "--max-adapters: expected at least as many as there are, {found}, found {limit}"
+                "--max-adapters: expected at least {found}, as many as there are, found {limit}: raise it, or take \
+                 adapters out of the folders"
             )));
         }
         registry.names = Mutex::new(Shelf { adapters: Arc::new(adapters), unusable });
@@ -100,7 +101,8 @@ impl Registry {
         Ok(RegisteredAdapter { name, alpha, description, kept, origin })
     }
 
-    fn of_folder(&self, name: &str, path: &Path) -> Result<RegisteredAdapter, String> {
+    /// What lies directly in a folder.
+    pub(super) fn of_folder(&self, name: &str, path: &Path) -> Result<RegisteredAdapter, String> {
         check_adapter_name(name).map_err(|error| format!("name: {error}"))?;
         let files = self.folders.find(path, None).map_err(|failure| failure.to_string())?;
         let opened = self.examine(&files, None).map_err(|failure| failure.to_string())?;
@@ -112,15 +114,25 @@ impl Registry {
 }
 
 /// Whoever has a name keeps it: what was registered goes before what lies in a folder.
-fn put(adapters: &mut Adapters, adapter: RegisteredAdapter) {
+///
+/// # Errors
+/// Where two adapters of one name are.
+pub(super) fn put(adapters: &mut Adapters, adapter: RegisteredAdapter) -> Result<(), String> {
     if let Some(known) = adapters.get(&adapter.name) {
-        if known.digest() != adapter.digest() {
-            let (name, digest) = (&adapter.name, adapter.digest());
-            let found = known.digest();
-            tracing::warn!(name, digest, found, "the name stands for another adapter, left out");
+        if known.digest() == adapter.digest() {
+            return Ok(());
         }
-        return;
+        let place = |one: &RegisteredAdapter| {
+            let path = one.files().weights.display().to_string();
+            if one.kept.is_stored() { "an upload".to_owned() } else { path }
+        };
+        let (known, new) = (place(known), place(&adapter));
+        return Err(format!(
+            "expected one adapter of each name, found two of '{}', {known} and {new}: rename the second",
+            adapter.name
+        ));
     }
     log_registered(&adapter);
     adapters.insert(adapter.name.clone(), Arc::new(adapter));
+    Ok(())
 }

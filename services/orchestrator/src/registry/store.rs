@@ -2,7 +2,6 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use cogwheel_lora::AdapterFiles;
@@ -11,6 +10,7 @@ use cogwheel_weights::Digest;
 use tempfile::{NamedTempFile, TempDir};
 
 use super::folders::Folders;
+use super::kept::Kept;
 use super::names::{Entry, Names};
 
 /// What a file is called while it comes; what is left of them after a crash is removed.
@@ -36,18 +36,6 @@ enum Place {
     Durable { dir: PathBuf, _lock: File },
     /// Made when it is first used, removed with the process.
     Temporary(Mutex<Option<TempDir>>),
-}
-
-/// An adapter's files, which stay as long as this is held.
-#[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) files: AdapterFiles,
-    /// Bytes of the weights and of the config.
-    pub(super) lengths: [u64; 2],
-    /// The store they are in, and under which digest.
-    store: Option<(Arc<Store>, String)>,
-    /// Whether no name stands for them any more.
-    forgotten: AtomicBool,
 }
 
 /// Files that come in. Dropping this removes them.
@@ -101,7 +89,9 @@ impl Store {
         Ok(Incoming { weights: file(WEIGHTS)?, config })
     }
 
-    /// Puts files under their digest, which are [flushed](Incoming::flush) already.
+    /// Puts files under their digest, which are [flushed](Incoming::flush) already. Where files stand there that are
+    /// still what they were, reading all of them, they stay; what was damaged or removed since is replaced. No name
+    /// stands for them yet.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -110,11 +100,11 @@ impl Store {
         digest: &str,
         incoming: Incoming,
     ) -> io::Result<Arc<Kept>> {
-        let mut kept = lock(&self.kept);
-        if let Some(same) = kept.get(digest).and_then(Weak::upgrade) {
-            same.forgotten.store(false, Ordering::Relaxed);
+        // Held, so that it stays; read without the lock, for which others wait.
+        if let Some(same) = self.held(digest).filter(|same| same.are_sound(digest)) {
             return Ok(same);
         }
+        let mut kept = lock(&self.kept);
         let Incoming { weights, config } = incoming;
         let files = self.files(digest, config.is_some())?;
         // The weights last: a config alone stands for nothing.
@@ -122,7 +112,11 @@ impl Store {
             persist(file, path)?;
         }
         persist(weights, &files.weights)?;
-        Ok(self.remember(&mut kept, digest, files))
+        // Who holds what was damaged has these from now on.
+        if let Some(same) = kept.get(digest).and_then(Weak::upgrade) {
+            return Ok(same);
+        }
+        Ok(self.hold(&mut kept, digest, files, false))
     }
 
     /// What was put there in another run.
@@ -130,14 +124,14 @@ impl Store {
     /// # Errors
     /// When the store has no folder.
     pub(super) fn kept(self: &Arc<Self>, digest: &str) -> io::Result<Arc<Kept>> {
-        let mut kept = lock(&self.kept);
-        if let Some(same) = kept.get(digest).and_then(Weak::upgrade) {
+        if let Some(same) = self.held(digest) {
             return Ok(same);
         }
+        let mut kept = lock(&self.kept);
         let mut files = self.files(digest, true)?;
         // Both have the digest in their names: a config that is there is the one it was made of.
         files.config = files.config.filter(|config| config.exists());
-        Ok(self.remember(&mut kept, digest, files))
+        Ok(self.hold(&mut kept, digest, files, true))
     }
 
     /// The names of another run; `None` where none were ever written, as in a temporary store.
@@ -205,21 +199,24 @@ impl Store {
         })
     }
 
-    fn remember(
+    fn held(&self, digest: &str) -> Option<Arc<Kept>> {
+        lock(&self.kept).get(digest).and_then(Weak::upgrade)
+    }
+
+    fn hold(
         self: &Arc<Self>,
         kept: &mut HashMap<String, Weak<Kept>>,
         digest: &str,
         files: AdapterFiles,
+        is_named: bool,
     ) -> Arc<Kept> {
-        let length = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
-        let lengths = [length(&files.weights), files.config.as_deref().map_or(0, length)];
-        let store = Some((Arc::clone(self), digest.to_owned()));
-        let new = Arc::new(Kept { files, lengths, store, forgotten: AtomicBool::new(false) });
+        let new = Arc::new(Kept::stored(self, digest, files, is_named));
         kept.insert(digest.to_owned(), Arc::downgrade(&new));
         new
     }
 
-    fn discard(&self, digest: &str, files: &AdapterFiles) {
+    /// Removes files that nobody holds any more.
+    pub(super) fn discard(&self, digest: &str, files: &AdapterFiles) {
         let mut kept = lock(&self.kept);
         // The same adapter may have come again while the last one who held it let go.
         if kept.get(digest).is_some_and(|again| again.strong_count() > 0) {
@@ -241,33 +238,6 @@ impl Incoming {
     pub(super) fn flush(&self) -> io::Result<()> {
         let files = [Some(&self.weights), self.config.as_ref()];
         files.into_iter().flatten().try_for_each(|file| file.as_file().sync_all())
-    }
-}
-
-impl Kept {
-    /// Files that are somebody else's.
-    pub(super) fn elsewhere(files: AdapterFiles, lengths: [u64; 2]) -> Self {
-        Self { files, lengths, store: None, forgotten: AtomicBool::new(false) }
-    }
-
-    /// Removes the files when the last request that uses them is done.
-    pub(super) fn forget(&self) {
-        self.forgotten.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the files are in the store.
-    pub(super) fn is_stored(&self) -> bool {
-        self.store.is_some()
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        if let Some((store, digest)) = &self.store
-            && self.forgotten.load(Ordering::Relaxed)
-        {
-            store.discard(digest, &self.files);
-        }
     }
 }
 

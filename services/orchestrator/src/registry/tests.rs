@@ -90,6 +90,28 @@ fn files_and_folders_of_an_adapter_folder_are_there_at_the_start_and_broken_ones
 }
 
 #[test]
+fn two_adapters_of_one_name_are_told_with_both_their_paths() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
+    for (folder, name) in [(&first, "neon"), (&second, "bounce")] {
+        fs::create_dir(folder).unwrap();
+        fs::copy(file(name), folder.join("glow.safetensors")).unwrap();
+    }
+    let adapter_dirs = vec![first.clone(), second.clone()];
+    let registry = open(&AdapterArgs { adapter_dirs, ..AdapterArgs::default() });
+    assert_eq!(names(&registry), ["glow"]);
+    let mut adapters = (*registry.adapters()).clone();
+    let path = second.canonicalize().unwrap().join("glow.safetensors");
+    let other = registry.of_folder("glow", &path).unwrap();
+    let message = start::put(&mut adapters, other).unwrap_err();
+    for folder in [first, second] {
+        let path = folder.canonicalize().unwrap().join("glow.safetensors");
+        assert!(message.contains(path.to_str().unwrap()), "{message}");
+    }
+    assert!(message.contains("found two of 'glow'") && message.contains("rename"), "{message}");
+}
+
+#[test]
 fn a_folder_that_is_not_there_ends_the_start() {
     let dir = tempfile::tempdir().unwrap();
     for missing in [dir.path().join("none"), file("neon")] {
@@ -330,6 +352,71 @@ fn a_stored_file_that_was_altered_is_left_out_and_can_be_sent_again() {
     assert_eq!(names(&open(&durable(&data))), ["a"]);
 }
 
+/// A server once said that an adapter was there whose file was damaged or gone, and every request with it failed.
+#[test]
+fn what_is_sent_again_replaces_a_kept_file_that_was_damaged_or_removed_meanwhile() {
+    type Damage = fn(&Path);
+    let damages: [Damage; 3] = [
+        |path| fs::remove_file(path).unwrap(),
+        |path| fs::write(path, b"cut").unwrap(),
+        |path| {
+            let mut bytes = fs::read(path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::write(path, bytes).unwrap();
+        },
+    ];
+    let neon = fs::read(file("neon")).unwrap();
+    for (again, damage) in ["a", "b"].into_iter().flat_map(|name| damages.map(|d| (name, d))) {
+        let data = tempfile::tempdir().unwrap();
+        let registry = open(&durable(&data));
+        let first = upload(&registry, "a", &neon).unwrap();
+        damage(&first.files().weights);
+        let second = upload(&registry, again, &neon).unwrap();
+        // Requests that hold the first have it again too.
+        for adapter in [&first, &second] {
+            assert_eq!(fs::read(&adapter.files().weights).unwrap(), neon);
+        }
+        assert_eq!(stored(&data), 1);
+        drop((first, second, registry));
+        assert!(names(&open(&durable(&data))).contains(&again.to_owned()));
+    }
+}
+
+#[test]
+fn an_adapter_whose_path_is_gone_is_registered_anew_from_where_it_is_now() {
+    let (data, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let [old, new] = ["old", "new"].map(|name| dir.path().join("deep").join(name));
+    fs::create_dir_all(dir.path().join("deep")).unwrap();
+    fs::copy(file("neon"), old.with_extension("safetensors")).unwrap();
+    let args = AdapterArgs { adapter_dirs: folder(&dir).adapter_dirs, ..durable(&data) };
+    let registry = open(&args);
+    let path = |path: &Path| path.with_extension("safetensors").canonicalize().unwrap();
+    registry.create_at(called("a"), &path(&old), None).unwrap();
+    fs::rename(path(&old), new.with_extension("safetensors")).unwrap();
+    let moved = registry.create_at(called("a"), &path(&new), None).unwrap();
+    assert_eq!(moved.files().weights, path(&new));
+    fs::remove_file(path(&new)).unwrap();
+    let neon = fs::read(file("neon")).unwrap();
+    let sent = upload(&registry, "a", &neon).unwrap();
+    assert_eq!(fs::read(&sent.files().weights).unwrap(), neon);
+    drop((sent, registry));
+    assert_eq!(names(&open(&args)), ["a"]);
+}
+
+#[test]
+fn an_upload_that_is_refused_leaves_nothing_and_takes_nothing_away() {
+    let data = tempfile::tempdir().unwrap();
+    let registry = open(&durable(&data));
+    let [neon, bounce] = ["neon", "bounce"].map(|name| fs::read(file(name)).unwrap());
+    let first = upload(&registry, "a", &neon).unwrap();
+    upload(&registry, "a", &bounce).unwrap_err();
+    assert_eq!(stored(&data), 1);
+    upload(&registry, "b", &bounce).unwrap();
+    upload(&registry, "b", &neon).unwrap_err();
+    assert_eq!(stored(&data), 2);
+    assert_eq!(fs::read(&first.files().weights).unwrap(), neon);
+}
+
 #[test]
 fn names_that_cannot_be_read_end_the_start_and_are_not_written_over() {
     let data = tempfile::tempdir().unwrap();
@@ -366,7 +453,10 @@ fn there_are_no_more_and_no_larger_adapters_than_may_be() {
     upload(&registry, "a", &neon).unwrap();
     upload(&registry, "a", &neon).unwrap();
     let one_more = upload(&registry, "b", &neon);
-    assert!(matches!(one_more, Err(Failure::Exhausted(_))), "{one_more:?}");
+    let Err(Failure::Exhausted(message)) = one_more else { panic!("{one_more:?}") };
+    for part in ["at most 1 adapters", "--max-adapters", "found 'b'", "remove another"] {
+        assert!(message.contains(part), "expected '{part}' in '{message}'");
+    }
     registry.delete("a").unwrap();
     upload(&registry, "b", &neon).unwrap();
 

@@ -1,5 +1,6 @@
 //! The gRPC side of the registry.
 
+mod linger;
 mod upload;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use cogwheel_service::{Failure, Gate, Invalid, Shutdown, receive};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::registry::{Registration, Registry, check_adapter_name};
+use linger::linger;
 
 /// Adapters that are read or received at once: each takes a file's length of disk and reads all of
 /// it, so that a few keep the machine busy.
@@ -98,6 +100,10 @@ impl AdapterService for Service {
         let created = call.receive(self.create(&mut messages)).await;
         if let Err(failure) = &created {
             tracing::warn!(%failure, "adapter refused");
+            // One that is about to end waits for nobody.
+            if !matches!(failure, Failure::Draining) {
+                linger(&mut messages).await;
+            }
         }
         Ok(Response::new(created?))
     }
@@ -152,3 +158,6 @@ async fn blocking<T: Send + 'static>(
         Err(error) => Err(Failure::Internal(format!("the adapter registry: {error}"))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 use std::path::{Component, Path, PathBuf};
 
-use crate::AdapterError;
+use crate::{AdapterError, config::quote};
 
 /// What diffusers calls the file.
 const DIFFUSERS: &str = "pytorch_lora_weights.safetensors";
@@ -33,7 +33,7 @@ impl AdapterFiles {
     pub fn find(path: &Path, weight_name: Option<&str>) -> Result<Self, AdapterError> {
         if path.is_file() {
             if let Some(name) = weight_name.filter(|name| path.file_name() != Some(name.as_ref())) {
-                let expected = format!("a folder with '{name}'");
+                let expected = format!("a folder with '{}'", quote(name));
                 return Err(not_found(path, expected, "a file"));
             }
             return Self::of_file(path.to_path_buf());
@@ -72,11 +72,11 @@ fn named(dir: &Path, name: &str) -> Result<PathBuf, AdapterError> {
     let mut parts = Path::new(name).components().peekable();
     let stays = parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)));
     if !stays || name.contains('\0') {
-        return Err(AdapterError::WeightName { name: name.to_owned() });
+        return Err(AdapterError::WeightName { name: quote(name) });
     }
     let file = dir.join(name);
     if !file.is_file() {
-        return Err(not_found(dir, format!("a file '{name}'"), "no such file"));
+        return Err(not_found(dir, format!("a file '{}'", quote(name)), "no such file"));
     }
     Ok(file)
 }

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use cogwheel_tensor::{DType, Tensor};
 use cogwheel_weights::Weights;
 
-use super::{Alpha, AlphaSource, Configs, Target};
+use super::{Alpha, AlphaSource, Configs, Target, Warnings};
 use crate::{
     AdapterError, Layout,
     config::quote,
@@ -16,7 +16,7 @@ pub(super) type Pairs<'a> = BTreeMap<String, BTreeMap<Part, &'a str>>;
 /// Sorts a file's tensors by layer and part.
 pub(super) fn pair<'a>(
     weights: &'a Weights,
-    warnings: &mut Vec<String>,
+    warnings: &mut Warnings,
 ) -> Result<(Layout, Pairs<'a>), AdapterError> {
     let path = || weights.path().to_path_buf();
     let mut pairs: Pairs<'a> = BTreeMap::new();
@@ -57,7 +57,7 @@ pub(super) fn pair<'a>(
     };
     if layouts.len() > 1 {
         let names: Vec<String> = layouts.keys().map(ToString::to_string).collect();
-        warnings.push(format!(
+        warnings.others.push(format!(
             "its tensors are named in {} layouts: {}",
             names.len(),
             names.join(", ")
@@ -71,7 +71,7 @@ pub(super) fn targets(
     weights: &Weights,
     pairs: Pairs<'_>,
     configs: &Configs<'_>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Warnings,
 ) -> Result<Vec<Target>, AdapterError> {
     let mut odd = Odd::default();
     let targets = pairs
@@ -91,28 +91,31 @@ struct Odd {
 }
 
 impl Odd {
-    fn say(&self, configs: &Configs<'_>, targets: &[Target], warnings: &mut Vec<String>) {
-        let mut say = |count: usize, what: &str| {
+    fn say(&self, configs: &Configs<'_>, targets: &[Target], warnings: &mut Warnings) {
+        let Warnings { of_alphas, others } = warnings;
+        let say = |warnings: &mut Vec<String>, count: usize, what: &str| {
             if count > 0 {
                 warnings.push(format!("{count} of {} layers: {what}", targets.len()));
             }
         };
-        say(self.zero_alphas, "an alpha of 0, taken for none");
-        say(self.other_ranks, "the config states another rank than the matrices have");
-        say(self.other_alphas, "the config and the alpha tensor differ; the config is taken");
+        say(of_alphas, self.zero_alphas, "an alpha of 0, taken for none");
+        say(others, self.other_ranks, "the config states another rank than the matrices have");
+        let differ = "the config and the alpha tensor differ; the config is taken";
+        say(of_alphas, self.other_alphas, differ);
         let sources: BTreeSet<_> = targets.iter().map(|target| target.alpha().source).collect();
         let assumed = targets.iter().filter(|target| target.alpha().source == AlphaSource::Rank);
         let scales: Vec<f64> = assumed.map(Target::ratio).collect();
-        say(
-            scales.len(),
-            &format!("no alpha is stated, taken to be the rank: a scale of {}", span(&scales)),
-        );
+        let span = span(&scales);
+        let assumed = format!("no alpha is stated, taken to be the rank: a scale of {span}");
+        say(of_alphas, scales.len(), &assumed);
         if sources.len() > 1 {
-            say(targets.len(), "alphas from several places");
+            say(of_alphas, targets.len(), "alphas from several places");
         }
         let plain = targets.iter().filter(|target| target.magnitude.is_none()).count();
         if configs.first(|config| config.use_dora.then_some(())).is_some() {
-            say(plain, "the config states DoRA, but there is no magnitude: taken for plain LoRA");
+            let plain_lora =
+                "the config states DoRA, but there is no magnitude: taken for plain LoRA";
+            say(others, plain, plain_lora);
         }
     }
 }
@@ -254,10 +257,11 @@ impl Layer<'_> {
         let tensor = self.weights.tensor(name)?;
         match tensor.dtype() {
             DType::F32 | DType::F16 | DType::BF16 => Ok(Some(tensor)),
-            other => {
-                let path = self.weights.path();
-                Err(AdapterError::tensor(path, name, "F32, F16 or BF16", other.name()))
-            }
+            other => Err(AdapterError::DType {
+                path: self.weights.path().to_path_buf(),
+                tensor: quote(name),
+                found: other.name().to_owned(),
+            }),
         }
     }
 

@@ -65,6 +65,28 @@ fn pickles_are_refused_with_advice() {
     }
 }
 
+/// torch.save writes a zip archive, before torch 1.6 it wrote a pickle.
+#[test]
+fn pickles_under_the_name_of_safetensors_get_the_same_advice() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.safetensors");
+    let message = |start: &[u8]| {
+        fs::write(&file, [start, &[1; 100]].concat()).unwrap();
+        Adapter::open(&file, None).unwrap_err().to_string()
+    };
+    for start in [
+        &b"PK\x03\x04\x00\x00\x08\x08"[..],
+        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
+        b"\x80\x04\x95",
+    ] {
+        let found = message(start);
+        assert!(found.ends_with("save it with safetensors.torch.save_file"), "{found}");
+    }
+    // A header of 640 bytes that was cut off begins alike.
+    let cut = message(&640_u64.to_le_bytes());
+    assert!(!cut.contains("pickle"), "{cut}");
+}
+
 #[test]
 fn a_weight_name_stays_in_the_folder() {
     let dir = tempfile::tempdir().unwrap();

@@ -136,12 +136,36 @@ fn numbers_that_are_not_finite() {
 }
 
 #[test]
-fn matrices_of_integers() {
-    let mut tensors = pair(Q, 4, 48, 48);
-    tensors[0].1 = safetensors::Dtype::I32;
-    let expected =
-        format!("tensor 'transformer.{Q}.lora_A.weight': expected F32, F16 or BF16, found I32");
-    check(&tensors, &expected);
+fn numbers_of_another_kind_with_what_to_do_about_it() {
+    for (dtype, name) in [
+        (safetensors::Dtype::F64, "F64"),
+        (safetensors::Dtype::F8_E4M3, "F8_E4M3"),
+        (safetensors::Dtype::I32, "I32"),
+    ] {
+        let mut tensors = pair(Q, 4, 48, 48);
+        tensors[0].1 = dtype;
+        tensors[0].3 = vec![0; 4 * 48 * dtype.bitsize() / 8];
+        let expected = format!(
+            "tensor 'transformer.{Q}.lora_A.weight': expected F32, F16 or BF16, found {name}: convert the tensors \
+             with .to(torch.float32) and save them again"
+        );
+        check(&tensors, &expected);
+    }
+}
+
+/// What a file says is shown as far as a reader gets, whatever the length.
+#[test]
+fn names_and_texts_of_any_length_are_cut_short() {
+    let long = "x".repeat(10_000);
+    let name = |part: &str| format!("transformer.{Q}.lora_{part}.{long}.weight");
+    let mismatched = [filled(&name("A"), &[4, 48]), filled(&name("B"), &[48, 3])];
+    let dir = tempfile::tempdir().unwrap();
+    let weight_name = Adapter::open(dir.path(), Some(&long)).unwrap_err().to_string();
+    let stated = of_5b(dir.path(), &[("base_model", long.as_str())]);
+    let description = stated.describe(&published(48, 42)).unwrap();
+    for text in [message(&mismatched, &[]), weight_name, description.stated_base.unwrap()] {
+        assert!(text.len() < 400 && text.contains("xxx..."), "{text}");
+    }
 }
 
 #[test]

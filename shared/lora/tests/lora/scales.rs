@@ -1,9 +1,9 @@
 //! Where an adapter's scale comes from.
 
-use cogwheel_lora::{Adapter, AlphaSource};
+use cogwheel_lora::{Adapter, AlphaSource, Model};
 use safetensors::Dtype;
 
-use crate::fixtures::{Written, describe, f32s, pair, path, read, write};
+use crate::fixtures::{Written, base, describe, f32s, pair, path, read, write};
 
 /// In the last block, so that nothing is missing after it.
 const Q: &str = "transformer_blocks.1.attn1.to_q";
@@ -115,6 +115,22 @@ fn a_stated_alpha_replaces_what_was_found_and_can_be_taken_back() {
         let error = adapter.with_alpha(Some(alpha)).unwrap_err().to_string();
         assert_eq!(error, format!("alpha: expected a positive number, found {alpha}"));
     }
+}
+
+/// "No alpha is stated" once stood beside the alpha that was stated.
+#[test]
+fn what_is_odd_about_the_alphas_that_were_found_is_not_said_of_a_stated_one() {
+    let (config, weights) = base();
+    let model = Model::new(&config, Some(&weights));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.safetensors");
+    write(&file, &pair(Q, 4, 48, 48), &[]);
+    let found = Adapter::open(&file, None).unwrap();
+    let warnings = |adapter: &Adapter| adapter.describe(&model).unwrap().warnings;
+    assert!(warnings(&found)[0].contains("no alpha is stated"));
+    let stated = found.clone().with_alpha(Some(2.0)).unwrap();
+    assert_eq!(warnings(&stated), [""; 0]);
+    assert_eq!(warnings(&stated.with_alpha(None).unwrap()), warnings(&found));
 }
 
 #[test]

@@ -43,7 +43,10 @@ fn lengths(registry: &Registry, header: &CreateAdapterHeader) -> Result<[u64; 2]
     let mut invalid = Invalid::default();
     let limit = registry.max_bytes;
     if !(1..=limit).contains(&lengths[0]) {
-        let message = format!("expected 1 to {limit} bytes, or a path, found {}", lengths[0]);
+        let message = format!(
+            "expected 1 to {limit} bytes, as this server's --max-adapter-bytes says, or a path, found {}",
+            lengths[0]
+        );
         invalid.add("weights_byte_length", message);
     }
     if lengths[1] > MAX_CONFIG_BYTES {
