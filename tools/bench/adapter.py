@@ -1,15 +1,15 @@
 """A variant of a 2B-sized model, ours beside diffusers' load and fuse, on the CPU.
 
-The transformer is CogVideoX-2b's (30 layers, width 1,920) with random weights, stored in bf16; the
-adapter has rank 128 for to_q, to_k, to_v and to_out.0 of every layer, 118 MB in bf16. Ours reads,
-checks and merges it into the changed tensors; diffusers' `load_lora_weights` and `fuse_lora` do it
-in place, and what takes it off again is not timed. Both merge to the dtype named. In bf16, as the
-large models are published, PEFT rounds its matrices, the product and the sum, where ours computes
-in fp32 and rounds once: the error is PEFT's. In fp32 both sides spend their time in one product
-of the same size, and diffusers need not take memory for the result.
+The transformer is CogVideoX-2b's (30 layers, width 1,920) with random weights, the adapter has rank
+128 for to_q, to_k, to_v and to_out.0 of every layer: 118 MB in halves. Ours reads, checks and merges
+it into the changed tensors; diffusers' `load_lora_weights` and `fuse_lora` do it in place, and what
+takes it off again is not timed. Both merge to the dtype named: float16 is what 2B is published and
+diffusers runs it in, float32 what a server computes in on the CPU (from the same fp16 files), bfloat16
+what the 5B models are published in. PEFT rounds its matrices, the product and the sum to it, where
+ours computes in fp32 and rounds once: the error is PEFT's.
 
     cargo build --release -p cogwheel-lora --example adapter
-    python tools/bench/adapter.py [--layers 30] [--rank 128] [--dtype bfloat16] [--threads 2] [--pairs 5]
+    python tools/bench/adapter.py [--layers 30] [--rank 128] [--dtype float16] [--threads 2] [--pairs 5]
 
 (diffusers 0.42.1, peft 0.21.2.)
 """
@@ -27,6 +27,8 @@ import pairs
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ADAPTER = "pytorch_lora_weights.safetensors"
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+# What the files of a model are in that runs in a dtype.
+STORED = {"float32": "float16", "float16": "float16", "bfloat16": "bfloat16"}
 
 
 def make(folder, arguments):
@@ -35,18 +37,19 @@ def make(folder, arguments):
     from diffusers import CogVideoXTransformer3DModel
     from safetensors.torch import save_file
 
+    stored = getattr(torch, STORED[arguments.dtype])
     generator = torch.Generator().manual_seed(0)
     with torch.device("meta"):
         model = CogVideoXTransformer3DModel(num_layers=arguments.layers)
-    model = model.to(torch.bfloat16).to_empty(device="cpu")
+    model = model.to(stored).to_empty(device="cpu")
     # One block of numbers, cut to size: drawing all of them would take longer than the benchmark.
-    numbers = (torch.randn(1 << 24, generator=generator) * 0.02).to(torch.bfloat16)
+    numbers = (torch.randn(1 << 24, generator=generator) * 0.02).to(stored)
     with torch.no_grad():
         for tensor in [*model.parameters(), *model.buffers()]:
             tensor.view(-1).copy_(numbers.repeat(-(-tensor.numel() // numbers.numel()))[:tensor.numel()])
     model.save_pretrained(folder)
     width = model.config.num_attention_heads * model.config.attention_head_dim
-    draw = lambda *shape: (torch.randn(shape, generator=generator) * 0.01).to(torch.bfloat16)
+    draw = lambda *shape: (torch.randn(shape, generator=generator) * 0.01).to(stored)
     save_file({
         f"transformer.transformer_blocks.{block}.attn1.{layer}.{name}.weight": draw(*shape)
         for block in range(arguments.layers) for layer in ("to_q", "to_k", "to_v", "to_out.0")
@@ -122,7 +125,7 @@ def parse():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=30)
     parser.add_argument("--rank", type=int, default=128)
-    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="what both merge to")
+    parser.add_argument("--dtype", choices=DTYPES, default="float16", help="what both merge to")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--binary", help="the built example, if elsewhere")

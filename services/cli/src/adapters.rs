@@ -3,6 +3,7 @@
 mod json;
 mod local;
 mod merge;
+mod once;
 mod text;
 
 use std::io::{ErrorKind, Write as _};
@@ -19,6 +20,7 @@ use crate::args::{AdaptersAction, AdaptersArgs, Lora};
 use crate::client::Adapters;
 use crate::generate::{cut, interruption};
 pub(crate) use local::{default_name, upload};
+pub(crate) use once::Once;
 pub(crate) use text::summary;
 
 /// Does what `args` say and prints the answer.
@@ -27,8 +29,8 @@ pub(crate) use text::summary;
 /// A file that will not do, and what the server answers.
 pub fn run(args: AdaptersArgs) -> Result<(), Fatal> {
     match args.action {
-        AdaptersAction::Merge { model, lora, output } => interruptible(move |is_interrupted| {
-            merge::run(&model, &lora, &output, &|| is_interrupted.load(Ordering::Relaxed))
+        AdaptersAction::Merge(args) => interruptible(move |is_interrupted| {
+            merge::run(&args, &|| is_interrupted.load(Ordering::Relaxed))
         }),
         AdaptersAction::Show { adapter, model: Some(model), weight_name, alpha, json, .. } => {
             let lora = Lora { path: adapter, weight_name, alpha, name: None, scale: None };

@@ -3,6 +3,7 @@
 mod adapters;
 mod generate;
 mod lora;
+mod merge;
 mod refusals;
 mod serve;
 
@@ -10,7 +11,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::StyledStr;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use cogwheel_service::{Fatal, one_line};
@@ -19,7 +20,10 @@ pub use adapters::{AdaptersAction, AdaptersArgs};
 pub use cogwheel_service::{MemorySize, MemorySizeError};
 pub use generate::{GenerateArgs, MAX_VIDEOS, SchedulerName, Switch, Tiling};
 pub use lora::{Lora, LoraError, NamedAdapter};
+pub use merge::MergeArgs;
 pub use serve::ServeArgs;
+
+use crate::shown;
 
 /// What `generate` logs: its own output should not drown in the log lines of the services within it,
 /// and a request of theirs that fails is told in its own words.
@@ -86,11 +90,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     let command = Cli::command().mut_subcommand("generate", quiet);
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
-        Err(error) => return text_or_error(&error),
+        Err(error) => return text_or_error(error),
     };
     let Cli { command } = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
-        Err(error) => return text_or_error(&error),
+        Err(error) => return text_or_error(error),
     };
     match &command {
         Command::Generate(args) => {
@@ -100,7 +104,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             }
         }
         Command::Serve(args) => refusals::serve(args)?,
-        Command::Models(_) | Command::Adapters(_) => {}
+        Command::Adapters(args) => refusals::adapters(args)?,
+        Command::Models(_) => {}
     }
     Ok(Invocation::Command(command))
 }
@@ -110,7 +115,7 @@ fn is_on_command_line(matches: &ArgMatches, option: &str) -> bool {
     matches.value_source(option) == Some(ValueSource::CommandLine)
 }
 
-fn text_or_error(error: &clap::Error) -> Result<Invocation, Fatal> {
+fn text_or_error(error: clap::Error) -> Result<Invocation, Fatal> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             Ok(Invocation::Text(Box::new(error.render())))
@@ -118,6 +123,18 @@ fn text_or_error(error: &clap::Error) -> Result<Invocation, Fatal> {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Fatal::usage(
             "expected a command: generate, serve, models or adapters; see cogwheel --help",
         )),
-        _ => Err(Fatal::usage(one_line(error))),
+        _ => Err(Fatal::usage(one_line(&shortened(error)))),
     }
+}
+
+/// clap repeats what it does not understand, whatever its length.
+fn shortened(mut error: clap::Error) -> clap::Error {
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidArg, ContextKind::InvalidSubcommand]
+    {
+        if let Some(ContextValue::String(found)) = error.get(kind) {
+            let shown = shown::value(found).into_owned();
+            error.insert(kind, ContextValue::String(shown));
+        }
+    }
+    error
 }

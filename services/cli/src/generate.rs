@@ -1,6 +1,7 @@
 //! `cogwheel generate`: checks, asks, follows, writes.
 
 mod adapters;
+mod again;
 mod comparison;
 mod plan;
 mod reception;
@@ -43,15 +44,15 @@ pub fn run(args: GenerateArgs) -> Result<(), Fatal> {
 
 async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
     let interrupted = interruption()?;
-    let Plan { source, request, video, latents, notice, compare, mut loras } = plan;
-    if let Some(notice) = notice {
+    let Plan { source, request, video, latents, notices, compare, mut loras, again } = plan;
+    for notice in notices {
         progress.note(&notice);
     }
     for note in std::mem::take(&mut loras.notes) {
         progress.note(&note);
     }
     let interrupted = std::pin::pin!(interrupted);
-    let reception = Reception::new(video, latents, &request, progress);
+    let reception = Reception::new(video, latents, &request, again, progress);
     match source {
         Source::Endpoint(address) => {
             let sent = async {

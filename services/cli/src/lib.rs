@@ -13,6 +13,7 @@ pub mod models;
 pub mod output;
 pub mod progress;
 pub mod serve;
+mod shown;
 
 use std::ffi::OsString;
 
@@ -24,11 +25,13 @@ use cogwheel_service::Fatal;
 /// # Errors
 /// How it ended, if not well.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Fatal> {
-    match args::parse(arguments)? {
+    let result = match args::parse(arguments) {
         // Help and version go to standard output and are no failure.
-        Invocation::Text(text) => print(&text),
-        Invocation::Command(command) => execute(command),
-    }
+        Ok(Invocation::Text(text)) => print(&text),
+        Ok(Invocation::Command(command)) => execute(command),
+        Err(fatal) => Err(fatal),
+    };
+    result.map_err(|fatal| Fatal { message: shown::message(&fatal.message), ..fatal })
 }
 
 fn execute(command: Command) -> Result<(), Fatal> {

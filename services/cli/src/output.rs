@@ -2,6 +2,7 @@
 
 mod clip;
 mod error;
+mod metadata;
 mod pending;
 mod pictures;
 mod target;
@@ -9,6 +10,7 @@ mod tensor_file;
 mod video;
 
 pub use error::{PathError, WriteError};
+pub use metadata::{metadata_path, write_metadata};
 pub use target::{Kind, Target};
 pub use tensor_file::TensorFile;
 pub use video::VideoFile;

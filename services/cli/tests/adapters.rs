@@ -35,6 +35,11 @@ fn frames(folder: &Path, model: &Path, arguments: &[&str]) -> (Vec<u8>, String) 
     (fs::read(output).unwrap(), told)
 }
 
+/// The digits of the variant that a video was made with, where it was told.
+fn variant(told: &str) -> Option<&str> {
+    told.lines().find_map(|line| line.strip_prefix("made with variant "))
+}
+
 #[track_caller]
 fn refused(output: &Output, expected: &str) {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -53,14 +58,16 @@ fn told(output: Output) -> String {
 fn an_adapter_changes_the_video_and_what_was_found_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let model = demo("model");
-    let (base, _) = frames(folder.path(), &model, &[]);
+    let (base, of_base) = frames(folder.path(), &model, &[]);
     let lora = format!("{},name=glow,scale=0.5", neon());
     let (glowing, notes) = frames(folder.path(), &model, &["--lora", &lora]);
     assert!(base != glowing);
     let found = "note: adapter glow: diffusers layout, ";
     assert!(notes.contains(found) && notes.contains("scale 0.5"), "{notes}");
-    let (off, _) = frames(folder.path(), &model, &["--lora", &format!("{},scale=0", neon())]);
+    assert!(variant(&notes).is_some_and(|id| id.len() == 16), "{notes}");
+    let (off, notes) = frames(folder.path(), &model, &["--lora", &format!("{},scale=0", neon())]);
     assert!(base == off);
+    assert_eq!((variant(&notes), variant(&of_base)), (None, None));
     let twice = format!("{},scale=0.25", neon());
     let both = ["--lora", &twice, "--lora", &format!("{twice},name=again")];
     let (both, _) = frames(folder.path(), &model, &both);
@@ -95,8 +102,12 @@ fn bad_adapters_are_refused_before_any_weight_is_loaded() {
     refused(&generate(&["--model", model.to_str().unwrap()], other), "expected an adapter for");
     let mut twice = vec!["generate", "--prompt", "x", "--model", model.to_str().unwrap()];
     let neon = neon();
-    twice.extend(["--output", output.to_str().unwrap(), "--lora", &neon, "--lora", &neon]);
-    refused(&cogwheel(&twice), "again");
+    let same = ["--lora", &neon, "--lora", &neon, "--output", output.to_str().unwrap()];
+    twice.extend(same);
+    let twice = cogwheel(&twice);
+    refused(&twice, "again");
+    let merge = ["adapters", "merge", "--model", model.to_str().unwrap()];
+    assert_eq!(cogwheel(&[&merge[..], &same].concat()).stderr, twice.stderr);
     assert!(!output.exists());
 }
 
@@ -147,9 +158,50 @@ fn a_merged_transformer_is_a_model_that_gives_what_the_adapters_give() {
 }
 
 #[test]
+fn a_server_reads_from_its_cache_what_was_merged_for_it() {
+    let [folder, cache] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+    let path = |folder: &tempfile::TempDir| folder.path().to_str().unwrap().to_owned();
+    let (model, lora, cache_path) = (demo("model"), format!("{},scale=0.7", neon()), path(&cache));
+    let with_output = format!("{}/merged", path(&folder));
+    for (precision, output) in [(&[][..], None), (&["--precision", "fp16"], Some(&with_output))] {
+        let options = [precision, &["--variant-cache", &cache_path]].concat();
+        let mut merge = vec!["adapters", "merge", "--model", model.to_str().unwrap()];
+        merge.extend(["--lora", &lora]);
+        merge.extend(&options);
+        merge.extend(output.iter().flat_map(|output| ["--output", output.as_str()]));
+        let expected: String =
+            output.into_iter().chain([&cache_path]).map(|made| format!("{made}\n")).collect();
+        assert_eq!(told(cogwheel(&merge)), expected);
+
+        let (server, endpoint) = serve(&demo("adapters"), &options);
+        let at = PathBuf::from(&endpoint);
+        let (cached, notes) = frames(folder.path(), &at, &["--adapter", "neon=0.7"]);
+        assert!(!notes.contains("merging adapters"), "{notes}");
+        let (_, other) = frames(folder.path(), &at, &["--adapter", "neon=0.6"]);
+        assert!(other.contains("merging adapters: 24 of 24 tensors"), "{other}");
+        drop(server);
+        let here = [precision, &["--lora", &lora]].concat();
+        assert!(frames(folder.path(), &model, &here).0 == cached);
+        let names = fs::read_dir(cache.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert!(names.into_iter().any(|name| name.starts_with(variant(&notes).unwrap())));
+    }
+    assert!(Path::new(&with_output).join("config.json").is_file());
+    // What is noted is no part of a refusal.
+    let refuses = |lora: &str, cache: &str, expected: &str| {
+        let lora = format!("{lora},alpha=8");
+        let merge = ["adapters", "merge", "--model", model.to_str().unwrap(), "--lora", &lora];
+        refused(&cogwheel(&[&merge[..], &["--variant-cache", cache]].concat()), expected);
+    };
+    let nothing = format!("{},scale=0", neon());
+    refuses(&nothing, &cache_path, "expected adapters that change the model");
+    refuses(&lora, &format!("{with_output}/config.json"), "expected a folder to write in");
+}
+
+#[test]
 fn a_server_keeps_what_it_is_sent() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, endpoint) = serve(&demo("adapters"));
+    let (server, endpoint) = serve(&demo("adapters"), &[]);
     let at = ["--endpoint", endpoint.as_str()];
     let adapters = |arguments: &[&str]| cogwheel(&[&["adapters"], arguments, &at[..]].concat());
     let list = told(adapters(&["list"]));
@@ -193,7 +245,8 @@ fn a_comparison_has_the_video_without_the_adapters_on_the_left() {
         all.extend(["--output", &output]);
         all.extend(arguments);
         told(cogwheel(&all));
-        assert_eq!(fs::read_dir(&output).unwrap().count(), 9);
+        // And what it was made of.
+        assert_eq!(fs::read_dir(&output).unwrap().count(), 9 + 1);
         pixels(&Path::new(&output).join("00008.png"))
     };
     let neon = neon();
@@ -250,10 +303,10 @@ impl Drop for Server {
     }
 }
 
-fn serve(adapters: &Path) -> (Server, String) {
+fn serve(adapters: &Path, options: &[&str]) -> (Server, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cogwheel"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--model"]);
-    command.arg(demo("model")).arg("--adapter-dir").arg(adapters);
+    command.arg(demo("model")).arg("--adapter-dir").arg(adapters).args(options);
     let mut server = Server(command.stderr(Stdio::piped()).spawn().unwrap());
     let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines();
     let line = log.find_map(|line| line.ok().filter(|line| line.contains("\"listening\"")));

@@ -3,8 +3,11 @@
 
 use std::path::PathBuf;
 
-use cogwheel_cli::args::{Command, GenerateArgs, Invocation, SchedulerName, Switch, parse};
+use cogwheel_cli::args::{
+    AdaptersAction, Command, GenerateArgs, Invocation, SchedulerName, Switch, parse,
+};
 use cogwheel_service::{Exit, Fatal};
+use cogwheel_tensor::Storage;
 
 /// The least that `generate` takes.
 const LEAST: &[&str] = &["generate", "--model", "m", "--prompt", "a dog", "--output", "o.mp4"];
@@ -208,7 +211,49 @@ fn actions_on_adapters_are_read() {
     refused(&[&["adapters", "add", "--name", "a/b", "p"], at], "letters");
     refused(&[&["adapters", "remove", "a/b"], at], "letters");
     refused(&[&["adapters", "show", "x", "--alpha", "1"], at], "--alpha");
-    refused(&[&["adapters", "merge", "--model", "m", "--output", "o"]], "--lora");
+}
+
+#[test]
+fn a_merge_has_one_target_or_both() {
+    const MERGE: &[&str] = &["adapters", "merge", "--model", "m", "--lora", "l"];
+    let output: &[&str] = &["--output", "o"];
+    let cache: &[&str] = &["--variant-cache", "c"];
+    let args = |options: &[&[&str]]| match read(&[&[MERGE], options].concat()) {
+        Ok(Invocation::Command(Command::Adapters(args))) => match args.action {
+            AdaptersAction::Merge(args) => args,
+            other => panic!("expected merge, found {other:?}"),
+        },
+        other => panic!("expected adapters, found {other:?}"),
+    };
+    args(&[output]);
+    args(&[output, cache]);
+    let of_denoiser = cogwheel_denoiser::AdapterSettings::default();
+    let plain = args(&[cache]);
+    assert_eq!(plain.variant_cache_bytes, of_denoiser.variant_cache_bytes);
+    assert_eq!(plain.storage().unwrap(), Storage::Fp32);
+    let stated = args(&[cache, &["--precision", "bf16", "--variant-cache-bytes", "1GB"]]);
+    assert_eq!(stated.storage().unwrap(), Storage::Bf16);
+    assert_eq!(stated.variant_cache_bytes.bytes, 1_000_000_000);
+    refused(&[MERGE], "--output <DIR>|--variant-cache <DIR>");
+    refused(&[MERGE, output, &["--precision", "fp16"]], "--variant-cache");
+    refused(&[MERGE, output, &["--variant-cache-bytes", "1GB"]], "--variant-cache");
+    let int8 =
+        "--precision: this build cannot honour it: expected auto, fp32, fp16 or bf16, found int8";
+    refused(&[MERGE, cache, &["--precision", "int8"]], int8);
+    refused(&[&["adapters", "merge", "--model", "m"], output], "--lora");
+}
+
+/// A value of any length was repeated in full, twice.
+#[test]
+fn what_is_repeated_of_a_long_value_is_cut_short() {
+    for long in ["x".repeat(100_000), "x y ".repeat(25_000)] {
+        let scale = format!("a,scale={long}");
+        for wrong in [&["--lora", &scale][..], &["--width", &long], &[&format!("--{long}")]] {
+            let fatal = read(&[LEAST, wrong]).unwrap_err();
+            assert!(fatal.message.contains("..."), "{}", fatal.message);
+            assert!(fatal.message.len() < 1000, "{}", fatal.message);
+        }
+    }
 }
 
 #[test]

@@ -59,9 +59,12 @@ fn every_kind_of_output_is_made_and_printed() {
 
     let pictures = folder.path().join("pictures/");
     assert_eq!(made(local(&pictures).output().unwrap()), std::slice::from_ref(&pictures));
-    assert_eq!(names(&pictures).len(), 9);
+    assert_eq!(names(&pictures).len(), 9 + 1, "nine pictures and what they were made of");
     assert_eq!(&fs::read(pictures.join("00008.png")).unwrap()[..4], b"\x89PNG");
-    assert_eq!(names(folder.path()), ["clip.gif", "clip.mp4", "pictures"]);
+    assert_eq!(
+        names(folder.path()),
+        ["clip.gif", "clip.gif.json", "clip.mp4", "clip.mp4.json", "pictures"]
+    );
 }
 
 #[test]

@@ -12,6 +12,8 @@ use cogwheel_tensor::Tensor;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::handover::Handover;
+use crate::metadata::VideoMetadata;
+use crate::model::Model;
 use crate::output::Sink;
 use crate::plan::Plan;
 use crate::service::{DecodeEvent, DenoiseEvent, EncodeEvent, PrepareEvent, Stages, Terms};
@@ -19,6 +21,7 @@ use crate::service::{DecodeEvent, DenoiseEvent, EncodeEvent, PrepareEvent, Stage
 /// The chain of stages for one request: embeddings once, then latents and frames for each video.
 pub(crate) struct Generation<'a> {
     pub(crate) plan: Plan,
+    pub(crate) model: &'a Model,
     pub(crate) stages: &'a Stages,
     pub(crate) responder: &'a Responder<GenerateVideoResponse>,
     pub(crate) terms: Terms,
@@ -55,14 +58,16 @@ impl Generation<'_> {
                     self.tell(index, Event::Latents(part)).await?;
                 }
             }
-            let vae_nanos = self.decode(index, latents).await?;
             let DenoiseSummary { runtime_nanos: denoiser_nanos, variant, .. } = summary;
+            let metadata = VideoMetadata::of(&self.plan, self.model, index, &variant).json();
+            let vae_nanos = self.decode(index, latents, &metadata).await?;
             runtime_nanos = runtime_nanos.saturating_add(denoiser_nanos).saturating_add(vae_nanos);
             let completed = VideoCompleted {
                 seed: self.plan.sampling_of(index).seed,
                 seconds: start.elapsed().as_secs_f64(),
                 runtime_seconds: runtime_nanos as f64 / 1e9,
                 variant,
+                metadata_json: metadata,
             };
             let VideoCompleted { seconds, runtime_seconds, variant, .. } = &completed;
             tracing::info!(video = index, seconds, runtime_seconds, variant, "video completed");
@@ -191,10 +196,10 @@ impl Generation<'_> {
         Ok((latents.ok_or_else(|| incomplete("denoiser", "latents"))?, summary))
     }
 
-    async fn decode(&self, index: u32, latents: Tensor) -> Result<u64, Failure> {
+    async fn decode(&self, index: u32, latents: Tensor, metadata: &str) -> Result<u64, Failure> {
         self.begin(index, Stage::Vae).await?;
         let latents = self.without_padding(latents)?;
-        let mut sink = Sink::new(self.plan.format, self.plan.frame(), self.plan.fps)
+        let mut sink = Sink::new(self.plan.format, self.plan.frame(), self.plan.fps, metadata)
             .map_err(|error| Failure::Internal(error.to_string()))?;
         let mut call = self.stages.decode(latents, self.plan.size, self.terms).await?;
         let mut runtime_nanos = 0;

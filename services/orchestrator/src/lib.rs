@@ -6,6 +6,7 @@
 
 mod generation;
 mod handover;
+mod metadata;
 mod model;
 mod output;
 mod pins;
@@ -14,6 +15,7 @@ mod registry;
 mod service;
 mod settings;
 
+pub use metadata::{AdapterMetadata, VideoMetadata};
 pub use pins::{Pin, PinError};
 pub use plan::check;
 pub use registry::{RegisteredAdapter, check_adapter_name};

@@ -67,14 +67,18 @@ impl Model {
         }
     }
 
+    /// Name of the checkpoint's folder.
+    pub(crate) fn name(&self) -> String {
+        let dir = self.checkpoint.dir.canonicalize().unwrap_or(self.checkpoint.dir.clone());
+        dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     /// The model as the API describes it.
     pub(crate) fn describe(&self) -> GetModelResponse {
         let parameters = self.checkpoint.parameter_count();
-        let dir = self.checkpoint.dir.canonicalize().unwrap_or(self.checkpoint.dir.clone());
-        let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
         let defaults = &self.defaults;
         GetModelResponse {
-            name: name.unwrap_or_default(),
+            name: self.name(),
             family: self.checkpoint.family().to_string(),
             default_size: Some(VideoSize {
                 num_frames: count(defaults.num_frames),

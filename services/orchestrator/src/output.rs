@@ -39,7 +39,7 @@ pub(crate) enum Piece {
 }
 
 impl Sink {
-    /// A sink for frames of this size.
+    /// A sink for frames of this size; `metadata` goes into files that have a place for it.
     ///
     /// # Errors
     /// What the format cannot hold.
@@ -47,9 +47,11 @@ impl Sink {
         format: OutputFormat,
         frame: FrameSize,
         fps: u32,
+        metadata: &str,
     ) -> Result<Self, VideoError> {
         let clip = |format| -> Result<Kind, VideoError> {
-            Ok(Kind::Clip(Box::new(VideoEncoder::new(format, frame, fps)?), format))
+            let encoder = VideoEncoder::new(format, frame, fps)?;
+            Ok(Kind::Clip(Box::new(encoder.with_metadata(metadata.to_owned())), format))
         };
         let kind = match format {
             OutputFormat::Unspecified | OutputFormat::Mp4 => clip(VideoFormat::Mp4)?,

@@ -42,7 +42,7 @@ impl Pin {
         let mut chosen: Vec<_> =
             chosen.iter().map(|chosen| (chosen.adapter.name(), chosen.scale)).collect();
         for adapters in [&mut pinned, &mut chosen] {
-            adapters.sort_by(|(a, _), (b, _)| a.cmp(b));
+            adapters.sort_by_key(|(name, _)| *name);
         }
         pinned == chosen
     }

@@ -212,11 +212,12 @@ impl GenerationService for Orchestrator {
         let terms = Terms { trace, deadline: call.deadline() };
         let span = tracing::info_span!("generation", id = %trace);
         let turns = Arc::clone(&self.turns);
-        let stages = Arc::clone(&self.stages);
+        let (stages, model) = (Arc::clone(&self.stages), Arc::clone(&self.model));
         let _entered = span.clone().entered();
         Ok(call.respond(|responder| {
             async move {
-                let generation = Generation { plan, stages: &stages, responder: &responder, terms };
+                let (stages, model, responder) = (&*stages, &*model, &responder);
+                let generation = Generation { plan, model, stages, responder, terms };
                 generation.run(&turns, ahead).await
             }
             .instrument(span)

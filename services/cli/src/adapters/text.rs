@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use cogwheel_api::adapter::v1::Adapter;
@@ -9,21 +10,21 @@ pub(crate) fn summary(adapter: &Adapter, scale: f32) -> String {
         0 => String::new(),
         n => format!(", DoRA in {n}"),
     };
-    let effective: Vec<f64> =
-        adapter.scales.iter().map(|group| group.scale * f64::from(scale)).collect();
+    // In the precision that the scale has: what it was parsed to is not what was written in any higher one.
+    let effective = adapter.scales.iter().map(|group| (group.scale * f64::from(scale)) as f32);
     format!(
         "adapter {name}: {layout} layout, {num_targets} of {num_targets_of_model} layers{dora}, \
          rank {}, alpha {}, scale {scale}, effective scale {}, {:.1} MB",
         counted(adapter.ranks.iter().map(|group| group.rank)),
         alphas(adapter),
-        counted(effective.into_iter()),
+        counted(effective),
         *size_bytes as f64 / 1e6
     )
 }
 
 /// Everything about an adapter, a line each.
 pub(super) fn full(adapter: &Adapter) -> String {
-    let of_layers = |n: u32| format!("{n} layers");
+    let of_layers = |n: u32| format!("{n} {}", if n == 1 { "layer" } else { "layers" });
     let ranks = adapter.ranks.iter().map(|g| format!("{} ({})", g.rank, of_layers(g.num_targets)));
     let scales =
         adapter.scales.iter().map(|g| format!("{} ({})", g.scale, of_layers(g.num_targets)));
@@ -71,11 +72,11 @@ fn optional(layers: u32) -> String {
     if layers == 0 { String::new() } else { format!("{layers} layers") }
 }
 
+/// The alphas and every place that they come from.
 fn alphas(adapter: &Adapter) -> String {
-    match adapter.alphas.as_slice() {
-        [one] => format!("{} ({})", one.alpha, one.source),
-        several => counted(several.iter().map(|group| group.alpha)),
-    }
+    let sources: BTreeSet<&str> = adapter.alphas.iter().map(|group| &*group.source).collect();
+    let sources = sources.into_iter().collect::<Vec<_>>().join("; ");
+    format!("{} ({sources})", counted(adapter.alphas.iter().map(|group| group.alpha)))
 }
 
 /// One value, or from where to where.
@@ -90,5 +91,37 @@ fn counted<T: PartialOrd + Copy + std::fmt::Display>(values: impl Iterator<Item 
         Some((low, high)) if low == high => low.to_string(),
         Some((low, high)) => format!("{low} to {high}"),
         None => "unknown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cogwheel_api::adapter::v1::{AlphaCount, RankCount, ScaleCount};
+
+    use super::*;
+
+    #[test]
+    fn a_summary_says_every_alphas_source_and_scales_as_they_were_written() {
+        let alpha =
+            |alpha, source: &str| AlphaCount { alpha, source: source.into(), num_targets: 1 };
+        let adapter = Adapter {
+            name: "a".into(),
+            layout: "kohya".into(),
+            num_targets: 3,
+            num_targets_of_model: 9,
+            ranks: vec![RankCount { rank: 4, num_targets: 3 }],
+            alphas: vec![
+                alpha(2.0, "alpha tensors"),
+                alpha(4.0, "not said"),
+                alpha(1.0, "not said"),
+            ],
+            scales: vec![ScaleCount { scale: 1.0, num_targets: 3 }],
+            ..Adapter::default()
+        };
+        assert_eq!(
+            summary(&adapter, -0.7),
+            "adapter a: kohya layout, 3 of 9 layers, rank 4, alpha 1 to 4 (alpha tensors; not said), scale -0.7, \
+             effective scale -0.7, 0.0 MB"
+        );
     }
 }

@@ -3,7 +3,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use cogwheel_service::Address;
 
-use super::lora::{Lora, alpha, name};
+use super::MergeArgs;
+use super::lora::{alpha, name};
 
 /// Settings of `cogwheel adapters`.
 #[derive(Args, Clone, Debug)]
@@ -75,16 +76,6 @@ pub enum AdaptersAction {
         #[arg(long, value_name = "URL")]
         endpoint: Address,
     },
-    /// Write a transformer folder with adapters merged into it, for diffusers and for --model
-    Merge {
-        /// Checkpoint folder in diffusers layout
-        #[arg(long, value_name = "DIR")]
-        model: PathBuf,
-        /// An adapter, as with generate; several in the order of merging
-        #[arg(long, required = true, value_name = "PATH[,weight-name=FILE][,scale=S][,alpha=A]")]
-        lora: Vec<Lora>,
-        /// Folder to make: config.json and the weights
-        #[arg(long, value_name = "DIR")]
-        output: PathBuf,
-    },
+    /// Merge adapters into a model: a transformer folder for diffusers and for --model, and what a server's cache lacks
+    Merge(MergeArgs),
 }

@@ -19,8 +19,12 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<Address>,
     /// What the video shows
-    #[arg(long, value_name = "TEXT")]
-    pub prompt: String,
+    #[arg(long, value_name = "TEXT", required_unless_present = "from")]
+    pub prompt: Option<String>,
+    /// Make a video again: an MP4 file of this program, or the JSON beside a video. What else is stated
+    /// takes the place of what it says; with --model its adapters are given by --lora
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
     /// Where it goes: .mp4, .gif, .safetensors, or a folder for PNG pictures
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,

@@ -3,6 +3,8 @@ use std::str::FromStr;
 
 use cogwheel_orchestrator::check_adapter_name;
 
+use crate::shown;
+
 /// `PATH[,weight-name=FILE][,name=NAME][,scale=S][,alpha=A]`: an adapter's file or folder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lora {
@@ -97,7 +99,7 @@ fn scale(text: &str) -> Result<f32, LoraError> {
 }
 
 fn error(what: &'static str, expected: &'static str, found: &str) -> LoraError {
-    LoraError { what, expected, found: found.to_owned() }
+    LoraError { what, expected, found: shown::value(found).into_owned() }
 }
 
 #[cfg(test)]

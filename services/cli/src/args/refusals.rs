@@ -2,7 +2,7 @@
 
 use cogwheel_service::{ComputeArgs, ExecutionProvider, Fatal, MatrixUnit, Precision, Prepack};
 
-use super::{GenerateArgs, ServeArgs, Tiling};
+use super::{AdaptersAction, AdaptersArgs, GenerateArgs, ServeArgs, Tiling};
 
 /// Refuses what this build of `generate` cannot honour yet.
 pub(super) fn generate(args: &GenerateArgs) -> Result<(), Fatal> {
@@ -37,6 +37,14 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<(), Fatal> {
 pub(super) fn serve(args: &ServeArgs) -> Result<(), Fatal> {
     refuse(&[(args.vae_tiling == Tiling::On, "--vae-tiling on")])?;
     precision(&args.compute)
+}
+
+/// Refuses what this build of `adapters` cannot honour yet.
+pub(super) fn adapters(args: &AdaptersArgs) -> Result<(), Fatal> {
+    match &args.action {
+        AdaptersAction::Merge(args) => args.storage().map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what only the server could decide. `auto` leaves it to the server, and no server of this

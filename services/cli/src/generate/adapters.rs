@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cogwheel_api::generation::v1::AdapterChoice;
@@ -6,7 +6,7 @@ use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_orchestrator::RegisteredAdapter;
 use cogwheel_service::{Address, Fatal};
 
-use crate::adapters;
+use crate::adapters::{self, Once};
 use crate::args::{Lora, NamedAdapter};
 use crate::client::{Adapters, Upload};
 
@@ -19,6 +19,7 @@ pub(super) struct Loras {
     uploads: Vec<(Upload, f32)>,
     /// In the order of the command line.
     pub(super) choices: Vec<AdapterChoice>,
+    once: Once,
     /// What was found.
     pub(super) notes: Vec<String>,
 }
@@ -53,6 +54,14 @@ impl Loras {
         Ok(read)
     }
 
+    /// The files' digests by the adapters' names.
+    pub(super) fn digests(&self) -> BTreeMap<String, String> {
+        let digest = |adapter: &Arc<RegisteredAdapter>| {
+            (adapter.name().to_owned(), adapter.description().digest.clone())
+        };
+        self.registered.iter().map(digest).collect()
+    }
+
     /// Sends what a server is to have; gives what it found.
     ///
     /// # Errors
@@ -65,15 +74,8 @@ impl Loras {
         Ok(std::mem::take(&mut self.notes))
     }
 
-    /// A server takes each name once: the same file twice would be one adapter.
     fn choose(&mut self, name: &str, lora: &Lora) -> Result<(), Fatal> {
-        let names: BTreeSet<_> = self.choices.iter().map(|choice| choice.name.as_str()).collect();
-        if names.contains(name) {
-            let path = lora.path.display();
-            return Err(Fatal::usage(format!(
-                "--lora {path}: expected each adapter once, found '{name}' again: add up its scales"
-            )));
-        }
+        self.once.take(name, lora)?;
         self.choices.push(AdapterChoice { name: name.to_owned(), scale: lora.scale });
         Ok(())
     }

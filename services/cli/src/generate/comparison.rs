@@ -7,6 +7,7 @@ use cogwheel_api::generation::v1::{
 };
 use cogwheel_api::tensor::v1::TensorPart;
 use cogwheel_diffusion::frames::to_u8;
+use cogwheel_orchestrator::VideoMetadata;
 use cogwheel_service::{Address, Fatal};
 use cogwheel_video::{FrameSize, VideoEncoder, VideoFormat, check_png_size, encode_png};
 
@@ -114,10 +115,11 @@ impl Comparison {
                 }
                 events
             }
-            Some(completed @ Event::VideoCompleted(_)) => {
+            Some(Event::VideoCompleted(mut completed)) => {
                 self.check_count(self.shown)?;
-                let mut events = self.finish()?;
-                events.push(completed);
+                completed.metadata_json = compared(&completed.metadata_json);
+                let mut events = self.finish(&completed.metadata_json)?;
+                events.push(Event::VideoCompleted(completed));
                 events
             }
             event => event.into_iter().collect(),
@@ -161,9 +163,10 @@ impl Comparison {
         Ok(Vec::new())
     }
 
-    fn finish(&mut self) -> Result<Vec<Event>, Fatal> {
+    fn finish(&mut self, metadata: &str) -> Result<Vec<Event>, Fatal> {
         match std::mem::replace(&mut self.encoder, Encoder::Done) {
             Encoder::Clip(encoder) => {
+                let encoder = encoder.with_metadata(metadata.to_owned());
                 Ok(file("video".to_owned(), encoder.finish().map_err(Fatal::failed)?))
             }
             Encoder::Pictures | Encoder::Done => Ok(Vec::new()),
@@ -177,6 +180,12 @@ impl Comparison {
         }
         Err(broken(&format!("{expected} frames"), &found.to_string()))
     }
+}
+
+/// The metadata of the right video as that of both; none where a server gives none.
+fn compared(json: &str) -> String {
+    let metadata = serde_json::from_str::<VideoMetadata>(json);
+    metadata.map_or_else(|_| String::new(), |right| VideoMetadata { compare: true, ..right }.json())
 }
 
 /// Why tensors are not compared.

@@ -4,6 +4,8 @@ use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_denoiser::AdapterSettings;
 use cogwheel_orchestrator::AdapterArgs;
 use cogwheel_service::{Address, Fatal};
+use cogwheel_tensor::Tensor;
+use cogwheel_weights::Digest;
 
 use crate::args::{GenerateArgs, MAX_VIDEOS};
 use crate::chain::{self, Chain, ChainSettings, StageQueue};
@@ -12,6 +14,7 @@ use crate::latents;
 use crate::output::{Kind, Target};
 
 use super::adapters::{Loras, choices};
+use super::again::Again;
 use super::comparison::NO_TENSORS;
 use super::request::request;
 
@@ -22,11 +25,13 @@ pub(super) struct Plan {
     pub(super) video: Target,
     pub(super) latents: Option<Target>,
     /// What the user should know of how it will be computed.
-    pub(super) notice: Option<String>,
+    pub(super) notices: Vec<String>,
     /// Whether the video is put beside one without the adapters: what it becomes.
     pub(super) compare: Option<Kind>,
     /// The adapters of files.
     pub(super) loras: Loras,
+    /// The video that is made again.
+    pub(super) again: Option<Again>,
 }
 
 /// Who computes.
@@ -43,6 +48,10 @@ impl Plan {
     /// # Errors
     /// What is missing, malformed, unfit or unwritable.
     pub(super) fn new(mut args: GenerateArgs) -> Result<Self, Fatal> {
+        let again = args.from.as_deref().map(Again::read).transpose()?;
+        if let Some(again) = &again {
+            again.fill(&mut args);
+        }
         let video = Target::video(&args.output, args.num_videos).map_err(Fatal::usage)?;
         let compare = args.compare.then(|| video.kind());
         if compare == Some(Kind::Tensors) {
@@ -67,20 +76,34 @@ impl Plan {
             Some(path) => Some(latents::read(path).map_err(Fatal::usage)?),
             None => None,
         };
+        if let Some(again) = &again {
+            let digest = |tensor: &Tensor| Digest::of(tensor.bytes()).to_string();
+            again.check_latents(initial_latents.as_ref().map(digest))?;
+        }
         let mut request = request(&args, video.kind(), initial_latents.as_ref());
-        let notice = args.model.as_ref().and_then(|_| args.compute.storage_notice());
+        let mut notices = Vec::new();
+        if let Some(dir) = &args.model {
+            notices.extend(args.compute.storage_notice());
+            notices.extend(again.as_ref().and_then(|again| again.other_model(dir)));
+        }
         let loras;
         let source = match (args.endpoint.take(), args.model.take()) {
             (Some(address), _) => {
                 loras = Loras::for_server(&args.lora)?;
                 request.adapters.clone_from(&loras.choices);
                 request.adapters.extend(choices(&args.adapter));
+                if let (Some(again), true) = (&again, request.adapters.is_empty()) {
+                    request.adapters = again.choices();
+                }
                 Source::Endpoint(address)
             }
             (None, Some(dir)) => {
                 let checkpoint = chain::open_served(&dir)?;
                 loras = Loras::for_model(&args.lora, &checkpoint)?;
                 request.adapters.clone_from(&loras.choices);
+                if let Some(again) = &again {
+                    again.scale(&mut request.adapters, &loras.digests())?;
+                }
                 let settings = ChainSettings {
                     checkpoint,
                     compute: args.compute,
@@ -100,6 +123,7 @@ impl Plan {
             // The command line holds one of them.
             (None, None) => return Err(Fatal::usage("expected --model or --endpoint")),
         };
-        Ok(Self { source, request, video, latents: output_latents, notice, compare, loras })
+        let latents = output_latents;
+        Ok(Self { source, request, video, latents, notices, compare, loras, again })
     }
 }

@@ -3,13 +3,15 @@ use std::path::PathBuf;
 
 use cogwheel_api::denoiser::v1::VideoSize;
 use cogwheel_api::generation::v1::{
-    Accepted, GenerateVideoRequest, GenerateVideoResponse, generate_video_response::Event,
+    Accepted, GenerateVideoRequest, GenerateVideoResponse, VideoCompleted,
+    generate_video_response::Event,
 };
 use cogwheel_api::tensor::v1::{TensorPart, tensor_part::Part};
 use cogwheel_service::Fatal;
 
+use super::again::Again;
 use crate::latents;
-use crate::output::{Kind, Target, TensorFile, VideoFile};
+use crate::output::{Kind, Target, TensorFile, VideoFile, write_metadata};
 use crate::progress::Progress;
 
 /// Turns what a server sends into files and progress. What it sends is checked: it names no paths
@@ -20,6 +22,8 @@ pub(super) struct Reception<'a> {
     progress: &'a mut Progress,
     num_videos: u32,
     size: Option<VideoSize>,
+    /// The video that is made again.
+    again: Option<Again>,
     open: BTreeMap<u32, OpenFiles>,
     completed: u32,
 }
@@ -37,11 +41,12 @@ impl<'a> Reception<'a> {
         video: Target,
         latents: Option<Target>,
         request: &GenerateVideoRequest,
+        again: Option<Again>,
         progress: &'a mut Progress,
     ) -> Self {
         let num_videos = request.num_videos.unwrap_or(1);
         let open = BTreeMap::new();
-        Self { video, latents, progress, num_videos, size: None, open, completed: 0 }
+        Self { video, latents, progress, num_videos, size: None, again, open, completed: 0 }
     }
 
     /// Takes the next response; gives the files that are complete by it.
@@ -59,7 +64,7 @@ impl<'a> Reception<'a> {
             }
             Event::Frames(part) => self.video(index)?.frames(part)?,
             Event::Latents(part) => return Ok(self.latents(index, part)?.into_iter().collect()),
-            Event::VideoCompleted(_) => return self.complete(index),
+            Event::VideoCompleted(completed) => return self.complete(index, &completed),
             Event::StageStarted(_)
             | Event::Queued(_)
             | Event::VariantMerging(_)
@@ -100,6 +105,10 @@ impl<'a> Reception<'a> {
             return Err(broken(&format!("{expected} videos of a stated size"), &found.to_string()));
         };
         self.size = Some(size);
+        let again = self.again.iter();
+        for note in again.flat_map(|again| again.differences(&accepted.adapters)) {
+            self.progress.note(&note);
+        }
         if self.video.kind() == Kind::Pictures {
             self.warn_of_leftovers(size.num_frames);
         }
@@ -165,7 +174,7 @@ impl<'a> Reception<'a> {
         Ok(None)
     }
 
-    fn complete(&mut self, index: u32) -> Result<Vec<PathBuf>, Fatal> {
+    fn complete(&mut self, index: u32, completed: &VideoCompleted) -> Result<Vec<PathBuf>, Fatal> {
         self.files(index)?;
         let files = self.open.remove(&index).unwrap_or_default();
         if self.latents.is_some() && !files.has_latents {
@@ -173,6 +182,9 @@ impl<'a> Reception<'a> {
         }
         let video = files.video.ok_or_else(|| broken("a video", "none"))?;
         let path = video.finish()?;
+        if !completed.metadata_json.is_empty() {
+            write_metadata(&path, &completed.metadata_json)?;
+        }
         self.completed += 1;
         Ok(vec![path])
     }

@@ -25,7 +25,7 @@ pub(super) fn request(
         Kind::Tensors => OutputFormat::Frames,
     };
     GenerateVideoRequest {
-        prompt: args.prompt.clone(),
+        prompt: args.prompt.clone().unwrap_or_default(),
         negative_prompt: args.negative_prompt.clone().unwrap_or_default(),
         width: args.width,
         height: args.height,

@@ -5,6 +5,9 @@ use cogwheel_api::generation::v1::{
 
 use super::duration::duration;
 
+/// Digits of a variant's digest that are shown: enough to find it in a log.
+const DIGITS: usize = 16;
+
 /// Events as plain lines.
 #[derive(Debug, Default)]
 pub struct Lines {
@@ -50,11 +53,8 @@ impl Lines {
             Event::FramesDecoded(decoded) => {
                 format!("decoded frame {} of {}", decoded.frames, decoded.num_frames)
             }
-            Event::VideoCompleted(completed) if self.verbose => spent(completed),
-            Event::VideoCompleted(_)
-            | Event::Latents(_)
-            | Event::Frames(_)
-            | Event::Artifact(_) => return None,
+            Event::VideoCompleted(completed) => self.completed(completed)?,
+            Event::Latents(_) | Event::Frames(_) | Event::Artifact(_) => return None,
         };
         Some(if self.num_videos > 1 {
             format!("video {} of {}: {line}", index.saturating_add(1), self.num_videos)
@@ -69,6 +69,15 @@ impl Lines {
         let mean = self.step_seconds / f64::from(step.step.max(1));
         let left = mean * f64::from(step.num_steps.saturating_sub(step.step));
         format!("step {} of {}, {} left", step.step, step.num_steps, duration(left))
+    }
+
+    /// The variant that made it, where adapters did; and where the time went.
+    fn completed(&self, completed: &VideoCompleted) -> Option<String> {
+        let id: String = completed.variant.chars().take(DIGITS).collect();
+        let variant = (!id.is_empty()).then(|| format!("made with variant {id}"));
+        let spent = self.verbose.then(|| spent(completed));
+        let told: Vec<_> = spent.into_iter().chain(variant).collect();
+        (!told.is_empty()).then(|| told.join(", "))
     }
 }
 
@@ -183,6 +192,16 @@ mod tests {
             |queue_position| Event::Queued(Queued { stage: Stage::Vae.into(), queue_position });
         assert_eq!(lines.line(0, &queued(1)).unwrap(), "decoding frames: 1 request ahead");
         assert_eq!(lines.line(0, &queued(2)).unwrap(), "decoding frames: 2 requests ahead");
+    }
+
+    #[test]
+    fn the_variant_is_told_where_adapters_made_the_video() {
+        let variant = "0123456789abcdef".repeat(4);
+        let completed = Event::VideoCompleted(VideoCompleted { variant, ..Default::default() });
+        let expected = "made with variant 0123456789abcdef";
+        assert_eq!(Lines::new(false).line(0, &completed).unwrap(), expected);
+        let verbose = Lines::new(true).line(0, &completed).unwrap();
+        assert!(verbose.ends_with(&format!("runtime, {expected}")), "{verbose}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use cogwheel_api::denoiser::v1::AdapterScale;
 use cogwheel_api::generation::v1::{AcceptedAdapter, AdapterChoice};
 use cogwheel_service::Invalid;
 
+use crate::metadata::AdapterMetadata;
 use crate::registry::{Adapters, RegisteredAdapter, check_adapter_name};
 
 /// Adapters of one request: no video needs more, and each costs memory where it is merged.
@@ -27,6 +28,17 @@ impl ChosenAdapter {
             name: self.adapter.name().to_owned(),
             digest: self.adapter.digest().to_owned(),
             scale: self.scale,
+        }
+    }
+
+    /// As a video is told of it.
+    pub(crate) fn metadata(&self) -> AdapterMetadata {
+        let adapter = &self.adapter;
+        AdapterMetadata {
+            name: adapter.name().to_owned(),
+            digest: adapter.digest().to_owned(),
+            scale: self.scale,
+            alpha: adapter.alpha(),
         }
     }
 

@@ -52,7 +52,7 @@ fn receive(
     let request =
         GenerateVideoRequest { num_videos: Some(num_videos), ..GenerateVideoRequest::default() };
     let mut progress = Progress::new(false);
-    let mut reception = Reception::new(video, Some(latents), &request, &mut progress);
+    let mut reception = Reception::new(video, Some(latents), &request, None, &mut progress);
     let mut paths = Vec::new();
     for response in responses {
         match reception.take(response) {

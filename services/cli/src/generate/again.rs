@@ -1,0 +1,235 @@
+//! `--from`: a video made again from what it says of itself.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use cogwheel_api::generation::v1::{AcceptedAdapter, AdapterChoice};
+use cogwheel_orchestrator::{AdapterMetadata, VideoMetadata};
+use cogwheel_service::Fatal;
+use cogwheel_video::{MetadataError, read_metadata};
+
+use crate::args::{GenerateArgs, SchedulerName, Switch};
+use crate::output::metadata_path;
+
+/// More than any description of a video takes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// What a video was made of, as far as the command line says nothing else.
+#[derive(Debug)]
+pub(super) struct Again {
+    path: PathBuf,
+    metadata: VideoMetadata,
+}
+
+/// Why a video cannot be made again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AgainError {
+    /// The file cannot be read.
+    #[error("--from {}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Neither the file nor one beside it says how it was made.
+    #[error(
+        "--from {}: expected a video that says how it was made, or its JSON, found no metadata in it and no {}",
+        .path.display(), .beside.display()
+    )]
+    None {
+        /// The file.
+        path: PathBuf,
+        /// Where its metadata would be.
+        beside: PathBuf,
+    },
+    /// The metadata is no such JSON.
+    #[error("--from {}: expected metadata as this program writes it, found: {found}", .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        found: String,
+    },
+    /// An adapter that the video was made with is not given.
+    #[error(
+        "--from {}: expected --lora PATH of adapter '{name}' with digest {digest}, with which it was made, found none",
+        .path.display()
+    )]
+    NoAdapter {
+        /// The video.
+        path: PathBuf,
+        /// What the adapter was called.
+        name: String,
+        /// Of its file.
+        digest: String,
+    },
+    /// The noise that it was made from is not given, or is another.
+    #[error("--from {}: expected --initial-latents with digest {expected}, with which it was made, found {found}", .path.display())]
+    Latents {
+        /// The video.
+        path: PathBuf,
+        /// Digest of what it was made from.
+        expected: String,
+        /// Digest of what is given, or none.
+        found: String,
+    },
+}
+
+impl From<AgainError> for Fatal {
+    fn from(error: AgainError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl Again {
+    /// Reads an MP4 file with metadata, or its JSON, or that of a file or folder beside which it lies.
+    ///
+    /// # Errors
+    /// [`AgainError`].
+    pub(super) fn read(path: &Path) -> Result<Self, AgainError> {
+        let failed = |source| AgainError::Io { path: path.to_path_buf(), source };
+        let malformed = |found: String| AgainError::Malformed { path: path.to_path_buf(), found };
+        let text = if path.is_dir() {
+            None
+        } else {
+            let mut file = File::open(path).map_err(failed)?;
+            if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
+                Some(read_text(&mut file).map_err(failed)?)
+            } else {
+                match read_metadata(&mut file) {
+                    Ok(text) => text,
+                    Err(MetadataError::NotMp4) => None,
+                    Err(MetadataError::Io(source)) => return Err(failed(source)),
+                    Err(error) => return Err(malformed(error.to_string())),
+                }
+            }
+        };
+        let text = match text {
+            Some(text) => text,
+            None => {
+                let beside = metadata_path(path);
+                let none =
+                    |_| AgainError::None { path: path.to_path_buf(), beside: beside.clone() };
+                let mut file = File::open(&beside).map_err(none)?;
+                read_text(&mut file).map_err(failed)?
+            }
+        };
+        let metadata: VideoMetadata =
+            serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        if !matches!(metadata.scheduler.as_str(), "ddim" | "dpm") {
+            return Err(malformed(format!("scheduler '{}'", metadata.scheduler)));
+        }
+        Ok(Self { path: path.to_path_buf(), metadata })
+    }
+
+    /// Fills in what the command line leaves open.
+    pub(super) fn fill(&self, args: &mut GenerateArgs) {
+        let from = &self.metadata;
+        args.prompt.get_or_insert_with(|| from.prompt.clone());
+        if args.negative_prompt.is_none() {
+            args.negative_prompt.clone_from(&from.negative_prompt);
+        }
+        args.width.get_or_insert(from.width);
+        args.height.get_or_insert(from.height);
+        args.num_frames.get_or_insert(from.num_frames);
+        args.fps.get_or_insert(from.fps);
+        args.num_inference_steps.get_or_insert(from.num_inference_steps);
+        args.guidance_scale.get_or_insert(from.guidance_scale);
+        args.seed.get_or_insert(from.seed);
+        // Whether guidance varies follows from the scheduler where another one is asked for.
+        if args.scheduler.is_none() {
+            let is_dpm = from.scheduler == "dpm";
+            args.scheduler = Some(if is_dpm { SchedulerName::Dpm } else { SchedulerName::Ddim });
+            args.dynamic_cfg.get_or_insert(if from.dynamic_cfg { Switch::On } else { Switch::Off });
+        }
+        args.compare |= from.compare;
+    }
+
+    /// Checks the noise that was given against what the video was made from.
+    ///
+    /// # Errors
+    /// [`AgainError::Latents`].
+    pub(super) fn check_latents(&self, digest: Option<String>) -> Result<(), AgainError> {
+        let Some(expected) = self.metadata.initial_latents.clone() else { return Ok(()) };
+        let found = digest.unwrap_or_else(|| "none".to_owned());
+        if expected == found {
+            return Ok(());
+        }
+        Err(AgainError::Latents { path: self.path.clone(), expected, found })
+    }
+
+    /// Puts the adapters that the video was made with first, in its order and at its scales where none is
+    /// stated; `digests` are those of the given ones, by name. All of the video's must be there.
+    ///
+    /// # Errors
+    /// [`AgainError::NoAdapter`].
+    pub(super) fn scale(
+        &self,
+        choices: &mut Vec<AdapterChoice>,
+        digests: &BTreeMap<String, String>,
+    ) -> Result<(), AgainError> {
+        let mut ordered = Vec::new();
+        for AdapterMetadata { name, digest, scale, .. } in &self.metadata.adapters {
+            let is_it = |choice: &AdapterChoice| digests.get(&choice.name) == Some(digest);
+            let Some(at) = choices.iter().position(is_it) else {
+                let (path, name, digest) = (self.path.clone(), name.clone(), digest.clone());
+                return Err(AgainError::NoAdapter { path, name, digest });
+            };
+            let mut choice = choices.swap_remove(at);
+            choice.scale.get_or_insert(*scale);
+            ordered.push(choice);
+        }
+        // Those that it was not made with come after them.
+        ordered.append(choices);
+        *choices = ordered;
+        Ok(())
+    }
+
+    /// The adapters by their names at a server, where the command line names none.
+    pub(super) fn choices(&self) -> Vec<AdapterChoice> {
+        let choice = |adapter: &AdapterMetadata| AdapterChoice {
+            name: adapter.name.clone(),
+            scale: Some(adapter.scale),
+        };
+        self.metadata.adapters.iter().map(choice).collect()
+    }
+
+    /// Says what is different of the adapters that a server has under these names, which makes another
+    /// video of it.
+    pub(super) fn differences(&self, accepted: &[AcceptedAdapter]) -> Vec<String> {
+        let mut notes = Vec::new();
+        for AdapterMetadata { name, digest, .. } in &self.metadata.adapters {
+            match accepted.iter().find(|adapter| adapter.name == *name) {
+                Some(adapter) if adapter.digest != *digest => notes.push(format!(
+                    "adapter {name} is another file than the one of {}: expected digest {digest}, found {}",
+                    self.path.display(),
+                    adapter.digest
+                )),
+                _ => {}
+            }
+        }
+        notes
+    }
+
+    /// Says so if the model's folder has another name than when the video was made.
+    pub(super) fn other_model(&self, folder: &Path) -> Option<String> {
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+        let name = folder.file_name()?.to_string_lossy().into_owned();
+        let expected = &self.metadata.model;
+        (name != *expected).then(|| {
+            format!(
+                "{} was made with a model called {expected}, this one is called {name}",
+                self.path.display()
+            )
+        })
+    }
+}
+
+fn read_text(file: &mut File) -> std::io::Result<String> {
+    let mut text = String::new();
+    file.take(MAX_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}

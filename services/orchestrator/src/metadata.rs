@@ -1,0 +1,106 @@
+//! What a video is told of itself: everything that is needed to make it again.
+
+use cogwheel_api::denoiser::v1::{Sampling, Scheduler};
+use serde::{Deserialize, Serialize};
+
+use crate::model::Model;
+use crate::plan::{ChosenAdapter, Plan};
+
+/// What a video was made of, as JSON beside it and inside an MP4 file. The same request to the same model makes the same
+/// video, so that nothing here depends on when or how fast it was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VideoMetadata {
+    /// Version of the program that made it.
+    pub cogwheel: String,
+    /// Name of the checkpoint's folder.
+    pub model: String,
+    /// What the video shows.
+    pub prompt: String,
+    /// What it does not show; absent where guidance was off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_prompt: Option<String>,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Frames.
+    pub num_frames: u32,
+    /// Frames per second.
+    pub fps: u32,
+    /// Steps of the sampling loop.
+    pub num_inference_steps: u32,
+    /// Classifier-free guidance.
+    pub guidance_scale: f64,
+    /// `ddim` or `dpm`.
+    pub scheduler: String,
+    /// Whether guidance varied with the timestep.
+    pub dynamic_cfg: bool,
+    /// Of this video.
+    pub seed: u64,
+    /// In the order of merging.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<AdapterMetadata>,
+    /// The variant that the adapters make, 64 hexadecimal digits; absent for the model as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Whether the video shows the one without the adapters on its left: a client's doing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compare: bool,
+    /// blake3 of the values that were used instead of drawn noise, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_latents: Option<String>,
+}
+
+/// An adapter that a video was made with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdapterMetadata {
+    /// What it was called.
+    pub name: String,
+    /// blake3 of its file or files, 64 hexadecimal digits.
+    pub digest: String,
+    /// What its effect was multiplied with.
+    pub scale: f32,
+    /// Stated in place of what the file says of its alpha.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+}
+
+impl VideoMetadata {
+    /// Of video `index` of a plan, made by a variant as the denoiser names it.
+    pub(crate) fn of(plan: &Plan, model: &Model, index: u32, variant: &str) -> Self {
+        let Sampling { num_inference_steps, guidance_scale, scheduler, dynamic_cfg, seed } =
+            plan.sampling_of(index);
+        let scheduler = match Scheduler::try_from(scheduler) {
+            Ok(Scheduler::Dpm) => "dpm",
+            _ => "ddim",
+        };
+        let digest = |tensor: &cogwheel_tensor::Tensor| {
+            cogwheel_weights::Digest::of(tensor.bytes()).to_string()
+        };
+        Self {
+            cogwheel: env!("CARGO_PKG_VERSION").to_owned(),
+            model: model.name(),
+            prompt: plan.prompt.clone(),
+            negative_prompt: plan.negative_prompt.clone(),
+            width: plan.size.width,
+            height: plan.size.height,
+            num_frames: plan.size.num_frames,
+            fps: plan.fps,
+            num_inference_steps,
+            guidance_scale,
+            scheduler: scheduler.to_owned(),
+            dynamic_cfg,
+            seed,
+            adapters: plan.adapters.iter().map(ChosenAdapter::metadata).collect(),
+            variant: Some(variant.to_owned()).filter(|variant| !variant.is_empty()),
+            compare: false,
+            initial_latents: plan.initial_latents.as_ref().map(digest),
+        }
+    }
+
+    /// As it is written, in lines.
+    pub fn json(&self) -> String {
+        // Strings and numbers: nothing that JSON cannot hold, but for a scale that is no number, which no plan has.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}
