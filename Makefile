@@ -7,10 +7,10 @@ TEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "nextest run"
 VERIFY := .venv/verify
 BENCH := .venv/bench
 
-.PHONY: help setup demo test verify fix bench proto
+.PHONY: help setup demo test test-browser verify fix bench proto
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 setup: ## bring ONNX Runtime into .runtime/
 	@$(PYTHON) tools/setup_runtime.py
@@ -23,6 +23,11 @@ demo: setup ## build, and make a clip with the demo checkpoint
 
 test: setup ## run every test
 	$(CARGO) $(TEST) --locked --workspace
+
+test-browser: setup ## drive the page of `cogwheel serve` in headless Chromium; installs it where it may
+	@$(PYTHON) tools/setup_browser.py
+	$(CARGO) build --locked --package cogwheel
+	cd tests/browser && COGWHEEL=$(abspath $(or $(CARGO_TARGET_DIR),target))/debug/cogwheel node --test
 
 verify: $(VERIFY)/.ready ## formatting, lints, docs, dependencies and protos; changes nothing
 	$(CARGO) fmt --all --check

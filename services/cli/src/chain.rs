@@ -10,8 +10,8 @@ use cogwheel_denoiser::AdapterSettings;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_orchestrator::{AdapterArgs, RegisteredAdapter, RequestLimits, Residency};
 use cogwheel_service::{
-    Address, ComputeArgs, Exit, Failure, Fatal, Limits, Listener, MemorySize, Prepack, Shutdown,
-    StageArgs, machine_memory, memory_listener,
+    Address, ComputeArgs, Exit, Failure, Fatal, Limits, Listener, MemorySize, Page, Prepack,
+    Shutdown, StageArgs, machine_memory, memory_listener,
 };
 use cogwheel_tensor::DType;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -50,6 +50,8 @@ pub struct ChainSettings {
     pub variants: AdapterSettings,
     /// Adapters that are registered beside those.
     pub given_adapters: Vec<Arc<RegisteredAdapter>>,
+    /// What browsers are given.
+    pub page: Option<Page>,
 }
 
 /// A stage's queue.
@@ -140,6 +142,7 @@ impl Chain {
             adapters: settings.adapters,
             given_adapters: settings.given_adapters,
             residency,
+            page: settings.page,
         };
         let orchestrator = tokio::spawn({
             let shutdown = shutdown.clone();

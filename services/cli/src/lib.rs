@@ -11,6 +11,7 @@ pub mod generate;
 pub mod latents;
 pub mod models;
 pub mod output;
+mod page;
 pub mod progress;
 pub mod serve;
 mod shown;

@@ -3,8 +3,9 @@
 use cogwheel_orchestrator::RequestLimits;
 use cogwheel_service::{Fatal, Limits, Listener, Shutdown};
 
-use crate::args::ServeArgs;
+use crate::args::{ServeArgs, Switch};
 use crate::chain::{self, Chain, ChainSettings, StageQueue};
+use crate::page;
 
 /// Serves until a signal, then drains.
 ///
@@ -22,12 +23,16 @@ pub fn run(args: ServeArgs) -> Result<(), Fatal> {
         adapters: args.adapters,
         variants: args.variants,
         given_adapters: Vec::new(),
+        page: (args.page == Switch::On).then_some(page::PAGE),
     };
     let runtime = tokio::runtime::Runtime::new().map_err(Fatal::failed)?;
     let result = runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.on_signals().map_err(Fatal::failed)?;
         let listener = Listener::bind(args.server.listen).await.map_err(Fatal::usage)?;
+        if let (Switch::On, Some(address)) = (args.page, listener.address()) {
+            tracing::info!(url = page::url(address), "open it in a browser");
+        }
         Chain::start(settings, listener, Limits::from(&args.server), shutdown).wait().await
     });
     // What was cut is not waited for.

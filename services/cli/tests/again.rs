@@ -38,7 +38,7 @@ const SHORT: [&str; 16] = [
     "--num-inference-steps",
     "2",
     "--guidance-scale",
-    "3.5",
+    "3.456789012345678",
     "--scheduler",
     "dpm",
     "--dynamic-cfg",
@@ -46,6 +46,10 @@ const SHORT: [&str; 16] = [
     "--fps",
     "5",
 ];
+
+/// With a scheduler that would clear a terminal.
+const ODD: &str = r#"{"cogwheel": "", "model": "", "prompt": "a", "width": 64, "height": 64, "num_frames": 9, "fps": 8,
+    "num_inference_steps": 2, "guidance_scale": 6, "scheduler": "\u001b[2J", "dynamic_cfg": false, "seed": 1}"#;
 
 /// Makes it again into another file; gives its bytes.
 fn again(folder: &Path, from: &Path, arguments: &[&str]) -> Vec<u8> {
@@ -98,6 +102,35 @@ fn adapters_are_found_by_their_digests_and_keep_their_scales() {
     let message = format!("expected --lora PATH of adapter '{}'", metadata.adapters[0].name);
     refused(&generate(&from), &message);
     refused(&generate(&[&from[..], &["--lora", &bounce]].concat()), &message);
+    let other = format!("{neon},alpha=4");
+    refused(&generate(&[&from[..], &["--lora", &other]].concat()), "found 4");
+    // What else is given comes after it, and is told to make another video.
+    let all =
+        [&from[..2], &["--output", clip.to_str().unwrap(), "--lora", &bounce, "--lora", &neon]];
+    let ended = generate(&all.concat());
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.success() && told.contains("was made with variant"), "{told}");
+    let json = fs::read_to_string(folder.path().join("clip.mp4.json")).unwrap();
+    let mixed: VideoMetadata = serde_json::from_str(&json).unwrap();
+    let scales: Vec<f32> = mixed.adapters.iter().map(|adapter| adapter.scale).collect();
+    assert_eq!(
+        (mixed.adapters[0].name.clone(), scales),
+        (metadata.adapters[0].name.clone(), vec![0.6, 1.0])
+    );
+}
+
+#[test]
+fn a_compared_video_is_not_compared_again_where_that_cannot_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("clip.mp4");
+    let neon = demo("adapters/neon");
+    made(&clip, &["--seed", "3", "--compare", "--lora", &neon]);
+    for (output, more) in [("one.safetensors", &[][..]), ("many.mp4", &["--num-videos", "2"])] {
+        let output = folder.path().join(output);
+        let from = ["--from", clip.to_str().unwrap(), "--output", output.to_str().unwrap()];
+        let ended = generate(&[&from[..], &["--lora", &neon], more].concat());
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
 }
 
 #[test]
@@ -131,6 +164,7 @@ fn what_says_nothing_of_itself_or_nonsense_is_refused_in_one_line() {
         (file("list.json", b"[]"), "expected metadata as this program writes it"),
         (file("bytes.json", &[0xff; 64]), "valid UTF-8"),
         (file("half.json", br#"{"prompt": "a"}"#), "missing field"),
+        (file("odd.json", ODD.as_bytes()), "scheduler '\\u{1b}[2J'"),
     ];
     for (path, expected) in cases {
         let output = ["--output", "out.mp4", "--from", path.to_str().unwrap()];

@@ -109,6 +109,17 @@ fn options_that_cannot_be_honoured_yet_are_refused_by_name() {
 }
 
 #[test]
+fn a_server_has_a_page_unless_it_is_told_otherwise() {
+    for (options, expected) in [(&[][..], Switch::On), (&["--page", "off"], Switch::Off)] {
+        match read(&[&["serve", "--model", "m"], options]) {
+            Ok(Invocation::Command(Command::Serve(args))) => assert_eq!(args.page, expected),
+            other => panic!("expected serve, found {other:?}"),
+        }
+    }
+    refused(&[&["serve", "--model", "m"], &["--page", "maybe"]], "on, off");
+}
+
+#[test]
 fn settings_of_a_server_are_not_taken_from_its_client() {
     for options in [
         ["--threads", "2"],

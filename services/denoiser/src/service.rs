@@ -59,7 +59,7 @@ pub async fn run(
     let variants = Variants::new(
         &checkpoint,
         maker.map_err(Fatal::usage)?,
-        adapter_settings.variants(&stage, need.weights + need.activations, options.threads),
+        adapter_settings.variants(&stage, need, options.threads),
     );
     let variants = Arc::new(variants.map_err(Fatal::usage)?);
     let adapters = Adapters::new(&checkpoint.transformer, adapter_settings.adapter_bytes.bytes);
@@ -74,14 +74,16 @@ pub async fn run(
     let worker =
         Arc::new(Worker::spawn(stage.worker_options("denoiser"), load).map_err(Fatal::failed)?);
     let readiness = worker.ready();
+    // As many as generations, and one of what is pinned at the start.
+    let beside = (stage.queue_depth as usize).saturating_add(2);
     let service = Denoiser {
         worker: Arc::clone(&worker),
         checkpoint: Arc::new(checkpoint),
         adapters,
         variants,
         footprint,
-        putting: stage.gate("the denoiser's place for adapters", shutdown),
-        preparing: stage.gate("the denoiser's place for variants", shutdown),
+        putting: Gate::new("the denoiser's place for adapters", beside, shutdown),
+        preparing: Gate::new("the denoiser's place for variants", beside, shutdown),
         puts: Semaphore::new(MAX_PUTS),
         gate: stage.gate("the denoiser", shutdown),
         stage,
@@ -128,15 +130,15 @@ impl DenoiserService for Denoiser {
         let mut upload = call.receive(receiving).await?;
         // The gate counts this request.
         let alone = self.gate.admitted() <= 1;
-        let pinned = upload.pinned;
+        let pinned = upload.pinned.then_some(true);
         let wanted = upload.recipe.take().map(|recipe| Wanted { recipe, pinned, alone });
-        let need = self.variants.need(upload.need);
+        let activations = upload.activations;
         let request = upload.into_request(&self.checkpoint);
         let (worker, variants) = (Arc::clone(&self.worker), Arc::clone(&self.variants));
         Ok(call.respond(|responder| async move {
             // The request's half of the stream lives as long as the work, so that a caller that
             // resets it is noticed.
-            let (_messages, _need) = (messages, need);
+            let _messages = messages;
             let lease = match wanted {
                 None => None,
                 Some(wanted) => {
@@ -144,7 +146,8 @@ impl DenoiserService for Denoiser {
                     Some(telling(&responder, lease).await?)
                 }
             };
-            denoise(&worker, request, lease, &responder).await
+            let memory = (variants, activations);
+            denoise(&worker, request, memory, lease, &responder).await
         }))
     }
 
@@ -170,7 +173,9 @@ impl DenoiserService for Denoiser {
             return Err(Failure::invalid("adapters", "expected some that act, found none").into());
         };
         let bytes = self.footprint.variant(&self.checkpoint, &recipe);
-        let alone = self.gate.admitted() == 0;
+        self.stage.check_memory("adapters", self.footprint.weights().saturating_add(bytes))?;
+        // The gate counts this call.
+        let alone = self.gate.admitted() == 0 && self.preparing.admitted() <= 1;
         let wanted = Wanted { recipe, pinned, alone };
         let variants = Arc::clone(&self.variants);
         Ok(call.respond(|responder| async move {
@@ -242,13 +247,18 @@ impl From<Prepared> for PrepareVariantResponse {
 async fn denoise(
     worker: &Worker<Transformer>,
     mut request: SamplingRequest,
+    (variants, activations): (Arc<Variants>, u64),
     lease: Option<Lease>,
     responder: &Responder<DenoiseResponse>,
 ) -> Result<(), Failure> {
     request.variant = lease.as_ref().map(|lease| lease.variant.clone());
+    let variant = lease.as_ref().map(|lease| lease.id.to_string()).unwrap_or_default();
     let queued = |position| response(Event::QueuePosition(position));
     let sampled =
         run_on(worker, "the denoiser", responder, queued, move |model, context, events| {
+            // Whoever waits for the lease's place need not wait for this caller to read.
+            let lease = lease;
+            let _running = variants.run(activations, lease.as_ref());
             sample(model, &request, &context.cancellation, &mut |step| {
                 tracing::debug!(step = step.step, timestep = step.timestep, "step completed");
                 if !events.send(response(Event::StepCompleted(message(step)))) {
@@ -257,9 +267,6 @@ async fn denoise(
             })
         });
     let Sampled { latents, total, inside } = sampled.await?;
-    let variant = lease.as_ref().map(|lease| lease.id.to_string()).unwrap_or_default();
-    // Whoever waits for its place need not wait for this caller to read.
-    drop(lease);
     for part in tensor_parts("latents", &latents) {
         responder.send(response(Event::Latents(part))).await?;
     }

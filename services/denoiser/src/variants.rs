@@ -32,7 +32,7 @@ const LEASES: usize = 2;
 pub struct VariantSettings {
     /// Bytes of variants that stay in memory when nobody uses them.
     pub byte_budget: u64,
-    /// Bytes that there are for requests and variants together, where that is known.
+    /// Bytes that there are for what a request computes and for variants together, where that is known.
     pub memory: Option<u64>,
     /// Where merged tensors are kept on disk, and how many bytes of them.
     pub cache: Option<(PathBuf, u64)>,
@@ -74,8 +74,8 @@ pub struct Lease {
 pub struct Wanted {
     /// What makes it.
     pub recipe: Recipe,
-    /// Whether it is to stay in memory from now on. The last who asks decides.
-    pub pinned: bool,
+    /// Whether it is to stay in memory from now on; `None` leaves that as it is.
+    pub pinned: Option<bool>,
     /// Whether nothing else runs: it is then merged by all threads.
     pub alone: bool,
 }
@@ -89,16 +89,13 @@ pub struct Prepared {
     pub byte_length: u64,
 }
 
-/// What a request takes of memory, as long as this.
+/// A request that runs. Its memory is others' again when this is dropped.
 #[derive(Debug)]
-pub struct Need {
-    bytes: u64,
-    resident: Arc<Mutex<Resident>>,
-}
+pub struct Running(Arc<Mutex<Resident>>);
 
-impl Drop for Need {
+impl Drop for Running {
     fn drop(&mut self) {
-        lock(&self.resident).need_no_more(self.bytes);
+        lock(&self.0).ended();
     }
 }
 
@@ -164,13 +161,16 @@ impl Variants {
         let pinned = wanted.pinned;
         let variant = self.variant(base, id, wanted, progress).await?;
         place.made();
-        // Where there is no place for it beside other pinned ones it is there as long as it is used.
-        self.resident().pin(&id, pinned);
+        if let Some(pinned) = pinned {
+            // Where there is no place for it beside other pinned ones it is there as long as it is used.
+            self.resident().pin(&id, pinned);
+        }
         Ok(Lease { variant, id, _place: place })
     }
 
-    /// Makes a variant of about so many bytes before anybody runs with it. One that is not pinned is made where there is
-    /// room for it in memory, or for nothing else now; else nothing is done: what others made is not given up for it.
+    /// Makes a variant of about so many bytes before anybody runs with it. One that is not to be pinned is made where there
+    /// is room for it in memory, or for nothing else now; else nothing is done: what others made is not given up for it.
+    /// One that is to be pinned no more is not made.
     ///
     /// # Errors
     /// As [`Self::lease`]; [`VariantError::Budget`] for pinned variants that together pass the budget.
@@ -185,22 +185,55 @@ impl Variants {
     ) -> Result<Prepared, VariantError> {
         let base = self.base.open().await?;
         let id = wanted.recipe.id(base.digest());
-        {
-            let mut resident = self.resident();
-            if let Some(variant) = resident.get(&id) {
-                resident.pin(&id, wanted.pinned);
-                return Ok(Prepared { id, byte_length: variant.byte_length() as u64 });
-            }
-            let has_place = resident.has_place(&id, bytes);
-            if wanted.pinned && !has_place {
+        let (pinned, alone) = (wanted.pinned, wanted.alone);
+        if let Some(prepared) = self.there_or_unwanted(id, pinned, alone, bytes)? {
+            return Ok(prepared);
+        }
+        let mut place = self.line.place(id, &self.is_there).await;
+        // Others have been served meanwhile. From here on one makes a variant at a time.
+        if let Some(prepared) = self.there_or_unwanted(id, pinned, alone, bytes)? {
+            return Ok(prepared);
+        }
+        let variant = self.variant(base, id, wanted, progress).await?;
+        place.made();
+        let mut resident = self.resident();
+        if pinned == Some(true) && !resident.pin(&id, true) {
+            // It may be there only as long as somebody uses it, since there was no place before.
+            resident.insert(id, variant.clone());
+        }
+        if pinned == Some(true) && !resident.pin(&id, true) {
+            let (bytes, budget) = (variant.byte_length() as u64, resident.budget());
+            return Err(VariantError::Budget { bytes, budget });
+        }
+        Ok(Prepared { id, byte_length: variant.byte_length() as u64 })
+    }
+
+    /// What preparing a variant comes to where nothing is to be made: it is there, or there is no place for it.
+    fn there_or_unwanted(
+        &self,
+        id: VariantId,
+        pinned: Option<bool>,
+        alone: bool,
+        bytes: u64,
+    ) -> Result<Option<Prepared>, VariantError> {
+        let mut resident = self.resident();
+        let there = resident.get(&id);
+        let byte_length = there.map_or(0, |variant| variant.byte_length() as u64);
+        let is_settled = match pinned {
+            Some(true) if !resident.has_place(&id, bytes.max(byte_length)) => {
                 return Err(VariantError::Budget { bytes, budget: resident.budget() });
             }
-            if !(wanted.pinned || resident.has_room(bytes) || wanted.alone && has_place) {
-                return Ok(Prepared { id, byte_length: 0 });
+            Some(true) => resident.pin(&id, true),
+            Some(false) => {
+                resident.pin(&id, false);
+                true
             }
-        }
-        let lease = self.lease(wanted, progress).await?;
-        Ok(Prepared { id, byte_length: lease.variant.byte_length() as u64 })
+            None => {
+                let has_room = resident.has_room(bytes) || alone && resident.has_place(&id, bytes);
+                byte_length > 0 || !has_room
+            }
+        };
+        Ok(is_settled.then_some(Prepared { id, byte_length }))
     }
 
     /// The variant for whoever has a place.
@@ -252,11 +285,11 @@ impl Variants {
         variant.await.map_err(gone)?
     }
 
-    /// Says that a request takes so many bytes at its peak, its variant included, as long as the result is there: kept
-    /// variants go until it has them.
-    pub fn need(&self, bytes: u64) -> Need {
-        self.resident().need(bytes);
-        Need { bytes, resident: Arc::clone(&self.resident) }
+    /// Says that a request runs which takes so many bytes at its peak, beside the weights and its variant, as long as the
+    /// result is there: kept variants go until it has them. One runs at a time.
+    pub fn run(&self, bytes: u64, lease: Option<&Lease>) -> Running {
+        self.resident().run(bytes, lease.map(|lease| (&lease.id, &lease.variant)));
+        Running(Arc::clone(&self.resident))
     }
 
     /// Bytes of the variants that are kept in memory.

@@ -9,6 +9,7 @@ use cogwheel_api::tensor_parts;
 use cogwheel_api::textencoder::v1::Truncation;
 use cogwheel_service::{Failure, Responder};
 use cogwheel_tensor::Tensor;
+use cogwheel_weights::Digest;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::handover::Handover;
@@ -46,6 +47,7 @@ impl Generation<'_> {
         }
         let _turn = self.turn(turns, ahead).await?;
         let mut start = Instant::now();
+        let initial_latents = self.digest_of_initial_latents().await?;
         let prepare = async {
             self.prepare().await;
             Ok(())
@@ -59,7 +61,9 @@ impl Generation<'_> {
                 }
             }
             let DenoiseSummary { runtime_nanos: denoiser_nanos, variant, .. } = summary;
-            let metadata = VideoMetadata::of(&self.plan, self.model, index, &variant).json();
+            let initial = initial_latents.clone();
+            let metadata = VideoMetadata::of(&self.plan, self.model, index, &variant, initial);
+            let metadata = metadata.json();
             let vae_nanos = self.decode(index, latents, &metadata).await?;
             runtime_nanos = runtime_nanos.saturating_add(denoiser_nanos).saturating_add(vae_nanos);
             let completed = VideoCompleted {
@@ -75,6 +79,11 @@ impl Generation<'_> {
             (start, runtime_nanos) = (Instant::now(), 0);
         }
         Ok(())
+    }
+
+    async fn digest_of_initial_latents(&self) -> Result<Option<String>, Failure> {
+        let Some(latents) = self.plan.initial_latents.clone() else { return Ok(None) };
+        blocking(move || Ok(Some(Digest::of(latents.bytes()).to_string()))).await
     }
 
     /// Waits where the stages serve one generation at a time.
@@ -131,7 +140,7 @@ impl Generation<'_> {
     }
 
     async fn try_to_prepare(&self, handover: &Handover<'_>) -> Result<(), Failure> {
-        let (adapters, pinned) = (handover.scales(), self.plan.pinned);
+        let (adapters, pinned) = (handover.scales(), self.plan.pinned.then_some(true));
         let mut call = self.stages.prepare_variant(adapters, pinned, self.terms).await?;
         while let Some(event) = call.next().await? {
             if let PrepareEvent::Merging(merging) = event {
@@ -300,6 +309,6 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(Failure::Internal(format!("encoding frames: {error}"))),
+        Err(error) => Err(Failure::Internal(format!("a thread of the orchestrator: {error}"))),
     }
 }

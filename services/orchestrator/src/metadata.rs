@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::Model;
 use crate::plan::{ChosenAdapter, Plan};
 
-/// What a video was made of, as JSON beside it and inside an MP4 file. The same request to the same model makes the same
-/// video, so that nothing here depends on when or how fast it was made.
+/// What a video was made of, as JSON beside it and inside an MP4 file. The same request to the same model, computed in the
+/// same precision, makes the same video, so that nothing here depends on when or how fast it was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VideoMetadata {
     /// Version of the program that made it.
@@ -66,16 +66,19 @@ pub struct AdapterMetadata {
 }
 
 impl VideoMetadata {
-    /// Of video `index` of a plan, made by a variant as the denoiser names it.
-    pub(crate) fn of(plan: &Plan, model: &Model, index: u32, variant: &str) -> Self {
+    /// Of video `index` of a plan, made by a variant as the denoiser names it, from initial latents with this digest.
+    pub(crate) fn of(
+        plan: &Plan,
+        model: &Model,
+        index: u32,
+        variant: &str,
+        initial_latents: Option<String>,
+    ) -> Self {
         let Sampling { num_inference_steps, guidance_scale, scheduler, dynamic_cfg, seed } =
             plan.sampling_of(index);
         let scheduler = match Scheduler::try_from(scheduler) {
             Ok(Scheduler::Dpm) => "dpm",
             _ => "ddim",
-        };
-        let digest = |tensor: &cogwheel_tensor::Tensor| {
-            cogwheel_weights::Digest::of(tensor.bytes()).to_string()
         };
         Self {
             cogwheel: env!("CARGO_PKG_VERSION").to_owned(),
@@ -94,13 +97,13 @@ impl VideoMetadata {
             adapters: plan.adapters.iter().map(ChosenAdapter::metadata).collect(),
             variant: Some(variant.to_owned()).filter(|variant| !variant.is_empty()),
             compare: false,
-            initial_latents: plan.initial_latents.as_ref().map(digest),
+            initial_latents,
         }
     }
 
     /// As it is written, in lines.
     pub fn json(&self) -> String {
-        // Strings and numbers: nothing that JSON cannot hold, but for a scale that is no number, which no plan has.
+        // Strings and finite numbers: nothing that JSON cannot hold.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 }

@@ -1,12 +1,14 @@
 //! Variants that stay in the denoiser's memory, by the operator's word.
 
+use std::collections::HashSet;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use cogwheel_api::generation::v1::AdapterChoice;
 use cogwheel_service::{Failure, Invalid};
 
 use crate::handover::Handover;
-use crate::plan::{ChosenAdapter, choose};
+use crate::plan::{ChosenAdapter, MAX_CHOICES, choose};
 use crate::registry::{Adapters, check_adapter_name};
 use crate::service::{PrepareEvent, Stages, Terms};
 
@@ -16,7 +18,7 @@ pub struct Pin(Vec<(String, f32)>);
 
 /// A text that names no adapters.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("expected NAME[=SCALE], several separated by commas, found '{}'", .0.escape_debug().take(200).collect::<String>())]
+#[error("expected NAME[=SCALE], up to {MAX_CHOICES} of them separated by commas, each name once, found '{}'", .0.escape_debug().take(200).collect::<String>())]
 pub struct PinError(String);
 
 impl FromStr for Pin {
@@ -29,8 +31,14 @@ impl FromStr for Pin {
             check_adapter_name(name).ok()?;
             Some((name.to_owned(), scale))
         };
-        let adapters = text.split(',').map(part).collect::<Option<_>>();
-        adapters.map(Self).ok_or_else(|| PinError(text.to_owned()))
+        let adapters: Option<Vec<_>> = text.split(',').map(part).collect();
+        let names = |adapters: &[(String, f32)]| -> HashSet<String> {
+            adapters.iter().map(|(name, _)| name.clone()).collect()
+        };
+        let sound = |adapters: &Vec<_>| {
+            adapters.len() <= MAX_CHOICES && names(adapters).len() == adapters.len()
+        };
+        adapters.filter(sound).map(Self).ok_or_else(|| PinError(text.to_owned()))
     }
 }
 
@@ -46,34 +54,84 @@ impl Pin {
         }
         pinned == chosen
     }
-}
 
-/// Has the denoiser make the pinned variants whose adapters are registered. The others are made when
-/// they are first used, and stay from then on, as all of them do in a denoiser that has restarted.
-pub(crate) async fn prepare_pinned(pins: &[Pin], adapters: &Adapters, stages: &Stages) {
-    for pin in pins {
-        match prepare(pin, adapters, stages).await {
-            Ok(variant) => tracing::info!(variant, adapters = ?pin.0, "variant pinned"),
-            Err(failure) => {
-                tracing::warn!(%failure, adapters = ?pin.0, "a variant is not pinned now")
-            }
-        }
+    fn names(&self, name: &str) -> bool {
+        self.0.iter().any(|(named, _)| named == name)
+    }
+
+    /// Its adapters, where all of them are registered.
+    fn choose(&self, adapters: &Adapters) -> Result<Vec<ChosenAdapter>, Failure> {
+        let choice = |(name, scale): &(String, f32)| AdapterChoice {
+            name: name.clone(),
+            scale: Some(*scale),
+        };
+        let choices: Vec<_> = self.0.iter().map(choice).collect();
+        let mut invalid = Invalid::default();
+        let chosen = choose(&choices, adapters, &mut invalid);
+        invalid.or(chosen)
     }
 }
 
-async fn prepare(pin: &Pin, adapters: &Adapters, stages: &Stages) -> Result<String, Failure> {
-    let choice =
-        |(name, scale): &(String, f32)| AdapterChoice { name: name.clone(), scale: Some(*scale) };
-    let choices: Vec<_> = pin.0.iter().map(choice).collect();
-    let mut invalid = Invalid::default();
-    let chosen = choose(&choices, adapters, &mut invalid);
-    let chosen = invalid.or(chosen)?;
-    let terms = Terms::of_nobody();
-    let mut handover = Handover::new(&chosen, stages, terms);
-    loop {
-        match try_to_prepare(&handover, stages, terms).await {
-            Err(failure) => handover.after(failure).await?,
-            prepared => return prepared,
+/// The pinned variants, and the denoiser that has them. One that has restarted gets them back as they are used.
+#[derive(Debug)]
+pub(crate) struct Pinning {
+    pub(crate) pins: Vec<Pin>,
+    pub(crate) stages: Arc<Stages>,
+}
+
+impl Pinning {
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self { pins: Vec::new(), stages: Arc::new(Stages::nowhere()) }
+    }
+
+    /// Has those made whose adapters are all registered.
+    pub(crate) async fn begin(&self, adapters: &Adapters) {
+        for pin in &self.pins {
+            self.make(pin, adapters).await;
+        }
+    }
+
+    /// Has those made that an adapter was missing for which is registered now.
+    pub(crate) async fn registered(&self, name: &str, adapters: &Adapters) {
+        for pin in self.pins.iter().filter(|pin| pin.names(name)) {
+            if pin.choose(adapters).is_ok() {
+                self.make(pin, adapters).await;
+            }
+        }
+    }
+
+    /// Lets those go that an adapter was part of which is gone; `adapters` are those before.
+    pub(crate) async fn deleted(&self, name: &str, adapters: &Adapters) {
+        for pin in self.pins.iter().filter(|pin| pin.names(name)) {
+            let Ok(chosen) = pin.choose(adapters) else { continue };
+            let terms = Terms::of_nobody();
+            let handover = Handover::new(&chosen, &self.stages, terms);
+            // A denoiser that lacks the adapter has no such variant either.
+            if let Ok(variant) = try_to_prepare(&handover, false, &self.stages, terms).await {
+                tracing::info!(variant, adapters = ?pin.0, "variant no longer pinned");
+            }
+        }
+    }
+
+    async fn make(&self, pin: &Pin, adapters: &Adapters) {
+        match self.try_to_make(pin, adapters).await {
+            Ok(variant) => tracing::info!(variant, adapters = ?pin.0, "variant pinned"),
+            Err(failure) => {
+                tracing::warn!(%failure, adapters = ?pin.0, "a variant is not pinned now");
+            }
+        }
+    }
+
+    async fn try_to_make(&self, pin: &Pin, adapters: &Adapters) -> Result<String, Failure> {
+        let chosen = pin.choose(adapters)?;
+        let terms = Terms::of_nobody();
+        let mut handover = Handover::new(&chosen, &self.stages, terms);
+        loop {
+            match try_to_prepare(&handover, true, &self.stages, terms).await {
+                Err(failure) => handover.after(failure).await?,
+                prepared => return prepared,
+            }
         }
     }
 }
@@ -81,10 +139,11 @@ async fn prepare(pin: &Pin, adapters: &Adapters, stages: &Stages) -> Result<Stri
 /// Gives the variant.
 async fn try_to_prepare(
     handover: &Handover<'_>,
+    pinned: bool,
     stages: &Stages,
     terms: Terms,
 ) -> Result<String, Failure> {
-    let mut call = stages.prepare_variant(handover.scales(), true, terms).await?;
+    let mut call = stages.prepare_variant(handover.scales(), Some(pinned), terms).await?;
     while let Some(event) = call.next().await? {
         if let PrepareEvent::Prepared(prepared) = event {
             return Ok(prepared.variant);
@@ -102,7 +161,7 @@ mod tests {
     fn pins_are_names_with_scales() {
         let pin: Pin = "neon=0.5,bounce".parse().unwrap();
         assert_eq!(pin, Pin(vec![("neon".to_owned(), 0.5), ("bounce".to_owned(), 1.0)]));
-        for text in ["", ",", "neon,", "neon=", "neon=x", "neon=inf", "a b", "=1"] {
+        for text in ["", ",", "neon,", "neon=", "neon=x", "neon=inf", "a b", "=1", "neon,neon=2"] {
             assert!(text.parse::<Pin>().is_err(), "{text}");
         }
     }

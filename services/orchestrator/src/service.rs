@@ -33,7 +33,7 @@ use tracing::Instrument as _;
 
 use crate::generation::Generation;
 use crate::model::Model;
-use crate::pins::prepare_pinned;
+use crate::pins::Pinning;
 use crate::plan::Plan;
 use crate::registry::Registry;
 use crate::settings::{Residency, Settings};
@@ -54,7 +54,7 @@ pub async fn run(
 ) -> Result<(), Fatal> {
     let checkpoint = Checkpoint::open(&settings.model).map_err(Fatal::usage)?;
     checkpoint.served().map_err(Fatal::usage)?;
-    let max_request_bytes = settings.limits.max_request_bytes;
+    let (max_request_bytes, page) = (settings.limits.max_request_bytes, settings.page);
     let stages = Arc::new(Stages::new(&settings));
     let registry = {
         let (settings, checkpoint) = (settings.clone(), checkpoint.clone());
@@ -62,8 +62,10 @@ pub async fn run(
     };
     let registry = tokio::task::spawn_blocking(registry).await.map_err(Fatal::failed)??;
     let registry = Arc::new(registry);
-    let adapters = adapters::Service::new(Arc::clone(&registry), shutdown);
-    let pinning = (settings.adapters.pins.clone(), Arc::clone(&registry));
+    let pinning =
+        Arc::new(Pinning { pins: settings.adapters.pins.clone(), stages: Arc::clone(&stages) });
+    let adapters = adapters::Service::new(Arc::clone(&registry), Arc::clone(&pinning), shutdown);
+    let registered = Arc::clone(&registry);
     let service = Orchestrator {
         registry,
         model: Arc::new(Model::new(checkpoint)),
@@ -80,13 +82,13 @@ pub async fn run(
     let (ready, readiness) = watch::channel(Readiness::Loading);
     let watching = tokio::spawn(async move {
         stages.watch(ready).await;
-        let (pins, registry) = pinning;
-        prepare_pinned(&pins, &registry.adapters(), &stages).await;
+        pinning.begin(&registered.adapters()).await;
     });
     let name = "cogwheel.generation.v1.GenerationService";
     let routes = Routes::new(service).add_service(AdapterServiceServer::new(adapters));
     let server = Server::new("orchestrator", name, routes, readiness)
-        .with("cogwheel.adapter.v1.AdapterService");
+        .with("cogwheel.adapter.v1.AdapterService")
+        .with_page(page);
     let result = server.serve(listener, limits, shutdown).await;
     watching.abort();
     result
@@ -110,20 +112,29 @@ struct Peer {
 
 impl Stages {
     fn new(settings: &Settings) -> Self {
-        let peer = |stage, address: &Address| Peer {
-            stage,
-            address: address.to_string(),
-            channel: connect(address),
-        };
         Self {
-            text_encoder: peer("text encoder", &settings.text_encoder),
-            denoiser: peer("denoiser", &settings.denoiser),
-            vae: peer("vae", &settings.vae),
+            text_encoder: Peer::at("text encoder", &settings.text_encoder),
+            denoiser: Peer::at("denoiser", &settings.denoiser),
+            vae: Peer::at("vae", &settings.vae),
         }
+    }
+
+    /// Stages that nobody serves.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        let (connector, _) = cogwheel_service::memory_listener();
+        let address = Address::Memory(connector);
+        let [text_encoder, denoiser, vae] =
+            ["text encoder", "denoiser", "vae"].map(|stage| Peer::at(stage, &address));
+        Self { text_encoder, denoiser, vae }
     }
 }
 
 impl Peer {
+    fn at(stage: &'static str, address: &Address) -> Self {
+        Self { stage, address: address.to_string(), channel: connect(address) }
+    }
+
     /// What the stage answered.
     fn failure(&self, status: Status) -> Failure {
         Failure::of_stage(self.stage, &self.address, status)

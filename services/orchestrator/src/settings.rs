@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use cogwheel_service::{Address, MemorySize};
+use cogwheel_service::{Address, MemorySize, Page};
 
 use crate::pins::Pin;
 use crate::registry::RegisteredAdapter;
@@ -38,6 +38,9 @@ pub struct Settings {
     /// Whether the stages share one machine's memory.
     #[arg(skip)]
     pub residency: Residency,
+    /// What browsers are given; an orchestrator of its own has nothing for them.
+    #[arg(skip)]
+    pub page: Option<Page>,
 }
 
 /// What bounds requests.

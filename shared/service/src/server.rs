@@ -10,10 +10,12 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::util::option_layer;
 use tracing::{error, info, warn};
 
 use cogwheel_engine::Readiness;
 
+use crate::page::{Page, PageLayer};
 use crate::{Fatal, Listener, Shutdown, TraceId};
 
 /// Window of a stream and of a connection: gRPC's 64 KiB would stop tensors at every chunk.
@@ -60,6 +62,7 @@ pub struct Server {
     services: Vec<&'static str>,
     routes: Routes,
     readiness: watch::Receiver<Readiness>,
+    page: Option<Page>,
 }
 
 impl Server {
@@ -71,13 +74,21 @@ impl Server {
         routes: Routes,
         readiness: watch::Receiver<Readiness>,
     ) -> Self {
-        Self { name, services: vec![service], routes, readiness }
+        Self { name, services: vec![service], routes, readiness, page: None }
     }
 
     /// The same with another service among its routes, whose health is that of the first.
     #[must_use]
     pub fn with(mut self, service: &'static str) -> Self {
         self.services.push(service);
+        self
+    }
+
+    /// The same with a page for browsers, which call the services by gRPC-Web; without one only
+    /// gRPC is spoken.
+    #[must_use]
+    pub fn with_page(mut self, page: Option<Page>) -> Self {
+        self.page = page;
         self
     }
 
@@ -99,6 +110,7 @@ impl Server {
         let reflection_alpha =
             self::reflection(&self.services).build_v1alpha().map_err(reflected)?;
         let name = self.name;
+        let local = listener.address().is_none_or(|address| address.ip().is_loopback());
         let router = tonic::transport::Server::builder()
             .trace_fn(move |request| call_span(name, request.headers()))
             .max_concurrent_streams(limits.max_streams)
@@ -107,6 +119,9 @@ impl Server {
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .tcp_nodelay(true)
+            // Browsers have no HTTP/2 without TLS. A connection of theirs has one call at a time.
+            .accept_http1(self.page.is_some())
+            .layer(option_layer(self.page.map(|page| PageLayer { page, local })))
             .add_routes(self.routes)
             .add_service(health)
             .add_service(reflection)

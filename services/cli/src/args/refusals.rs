@@ -20,7 +20,8 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<(), Fatal> {
     }
     if args.compare {
         let many = args.num_videos.unwrap_or(1);
-        if args.lora.is_empty() && args.adapter.is_empty() {
+        // With --from the video says which, and it is looked at later.
+        if args.from.is_none() && args.lora.is_empty() && args.adapter.is_empty() {
             return Err(Fatal::usage("--compare: expected --lora or --adapter, found neither"));
         }
         if many > 1 {

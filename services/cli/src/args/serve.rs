@@ -5,7 +5,7 @@ use cogwheel_denoiser::AdapterSettings;
 use cogwheel_orchestrator::AdapterArgs;
 use cogwheel_service::{ComputeArgs, LogArgs, ServerArgs};
 
-use super::{MemorySize, Tiling};
+use super::{MemorySize, Switch, Tiling};
 
 /// Settings of `cogwheel serve`.
 #[derive(Args, Clone, Debug)]
@@ -16,6 +16,16 @@ pub struct ServeArgs {
     #[command(flatten)]
     /// Where it listens and what bounds it.
     pub server: ServerArgs,
+    /// Whether browsers are given a page, at http://ADDR/, that calls this server by gRPC-Web
+    #[arg(
+        long,
+        env = "COGWHEEL_PAGE",
+        value_enum,
+        default_value = "on",
+        value_name = "on|off",
+        hide_possible_values = true
+    )]
+    pub page: Switch,
     #[command(flatten)]
     /// Where adapters are and how many.
     pub adapters: AdapterArgs,

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cogwheel_api::generation::v1::AdapterChoice;
@@ -52,14 +51,6 @@ impl Loras {
             read.uploads.push((upload, lora.scale.unwrap_or(1.0)));
         }
         Ok(read)
-    }
-
-    /// The files' digests by the adapters' names.
-    pub(super) fn digests(&self) -> BTreeMap<String, String> {
-        let digest = |adapter: &Arc<RegisteredAdapter>| {
-            (adapter.name().to_owned(), adapter.description().digest.clone())
-        };
-        self.registered.iter().map(digest).collect()
     }
 
     /// Sends what a server is to have; gives what it found.

@@ -1,17 +1,18 @@
 //! `--from`: a video made again from what it says of itself.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cogwheel_api::generation::v1::{AcceptedAdapter, AdapterChoice};
-use cogwheel_orchestrator::{AdapterMetadata, VideoMetadata};
+use cogwheel_orchestrator::{AdapterMetadata, RegisteredAdapter, VideoMetadata};
 use cogwheel_service::Fatal;
 use cogwheel_video::{MetadataError, read_metadata};
 
 use crate::args::{GenerateArgs, SchedulerName, Switch};
 use crate::output::metadata_path;
+use crate::shown;
 
 /// More than any description of a video takes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -66,6 +67,21 @@ pub(super) enum AgainError {
         /// Of its file.
         digest: String,
     },
+    /// An adapter is given at another alpha.
+    #[error(
+        "--from {}: expected --lora of adapter '{name}' with alpha {}, with which it was made, found {}",
+        .path.display(), alpha(.expected), alpha(.found)
+    )]
+    Alpha {
+        /// The video.
+        path: PathBuf,
+        /// What the adapter was called.
+        name: String,
+        /// What was stated then.
+        expected: Option<f64>,
+        /// What is stated now.
+        found: Option<f64>,
+    },
     /// The noise that it was made from is not given, or is another.
     #[error("--from {}: expected --initial-latents with digest {expected}, with which it was made, found {found}", .path.display())]
     Latents {
@@ -76,6 +92,10 @@ pub(super) enum AgainError {
         /// Digest of what is given, or none.
         found: String,
     },
+}
+
+fn alpha(stated: &Option<f64>) -> String {
+    stated.map_or("as its file has it".to_owned(), |alpha| alpha.to_string())
 }
 
 impl From<AgainError> for Fatal {
@@ -120,7 +140,8 @@ impl Again {
         let metadata: VideoMetadata =
             serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         if !matches!(metadata.scheduler.as_str(), "ddim" | "dpm") {
-            return Err(malformed(format!("scheduler '{}'", metadata.scheduler)));
+            let found = shown::value(&metadata.scheduler).escape_debug().to_string();
+            return Err(malformed(format!("scheduler '{found}'")));
         }
         Ok(Self { path: path.to_path_buf(), metadata })
     }
@@ -139,13 +160,17 @@ impl Again {
         args.num_inference_steps.get_or_insert(from.num_inference_steps);
         args.guidance_scale.get_or_insert(from.guidance_scale);
         args.seed.get_or_insert(from.seed);
+        let recorded =
+            if from.scheduler == "dpm" { SchedulerName::Dpm } else { SchedulerName::Ddim };
         // Whether guidance varies follows from the scheduler where another one is asked for.
-        if args.scheduler.is_none() {
-            let is_dpm = from.scheduler == "dpm";
-            args.scheduler = Some(if is_dpm { SchedulerName::Dpm } else { SchedulerName::Ddim });
+        if *args.scheduler.get_or_insert(recorded) == recorded {
             args.dynamic_cfg.get_or_insert(if from.dynamic_cfg { Switch::On } else { Switch::Off });
         }
-        args.compare |= from.compare;
+    }
+
+    /// Whether the video shows the one without the adapters too.
+    pub(super) fn compares(&self) -> bool {
+        self.metadata.compare
     }
 
     /// Checks the noise that was given against what the video was made from.
@@ -162,25 +187,30 @@ impl Again {
     }
 
     /// Puts the adapters that the video was made with first, in its order and at its scales where none is
-    /// stated; `digests` are those of the given ones, by name. All of the video's must be there.
+    /// stated; `given` are the files, by name. All of the video's must be there.
     ///
     /// # Errors
-    /// [`AgainError::NoAdapter`].
+    /// [`AgainError::NoAdapter`], [`AgainError::Alpha`].
     pub(super) fn scale(
         &self,
         choices: &mut Vec<AdapterChoice>,
-        digests: &BTreeMap<String, String>,
+        given: &[Arc<RegisteredAdapter>],
     ) -> Result<(), AgainError> {
         let mut ordered = Vec::new();
-        for AdapterMetadata { name, digest, scale, .. } in &self.metadata.adapters {
-            let is_it = |choice: &AdapterChoice| digests.get(&choice.name) == Some(digest);
-            let Some(at) = choices.iter().position(is_it) else {
-                let (path, name, digest) = (self.path.clone(), name.clone(), digest.clone());
-                return Err(AgainError::NoAdapter { path, name, digest });
+        for AdapterMetadata { name, digest, scale, alpha } in &self.metadata.adapters {
+            let (path, name) = (self.path.clone(), printable(name));
+            let Some(file) = given.iter().find(|file| file.description().digest == *digest) else {
+                return Err(AgainError::NoAdapter { path, name, digest: printable(digest) });
             };
-            let mut choice = choices.swap_remove(at);
-            choice.scale.get_or_insert(*scale);
-            ordered.push(choice);
+            if file.alpha() != *alpha {
+                let (expected, found) = (*alpha, file.alpha());
+                return Err(AgainError::Alpha { path, name, expected, found });
+            }
+            if let Some(at) = choices.iter().position(|choice| choice.name == file.name()) {
+                let mut choice = choices.remove(at);
+                choice.scale.get_or_insert(*scale);
+                ordered.push(choice);
+            }
         }
         // Those that it was not made with come after them.
         ordered.append(choices);
@@ -188,30 +218,57 @@ impl Again {
         Ok(())
     }
 
-    /// The adapters by their names at a server, where the command line names none.
-    pub(super) fn choices(&self) -> Vec<AdapterChoice> {
-        let choice = |adapter: &AdapterMetadata| AdapterChoice {
-            name: adapter.name.clone(),
-            scale: Some(adapter.scale),
-        };
-        self.metadata.adapters.iter().map(choice).collect()
+    /// The adapters as a server knows them: those of the video where the command line names none, else those it names,
+    /// at the video's scales where none is stated.
+    pub(super) fn choose(&self, choices: &mut Vec<AdapterChoice>) {
+        let recorded = &self.metadata.adapters;
+        if choices.is_empty() {
+            let choice = |adapter: &AdapterMetadata| AdapterChoice {
+                name: adapter.name.clone(),
+                scale: Some(adapter.scale),
+            };
+            choices.extend(recorded.iter().map(choice));
+        }
+        for choice in choices.iter_mut().filter(|choice| choice.scale.is_none()) {
+            // A file that was sent without a name is called by its digest.
+            let is_it = |adapter: &&AdapterMetadata| {
+                adapter.name == choice.name || adapter.digest.starts_with(&choice.name)
+            };
+            choice.scale = recorded.iter().find(is_it).map(|adapter| adapter.scale);
+        }
     }
 
-    /// Says what is different of the adapters that a server has under these names, which makes another
-    /// video of it.
+    /// Says what is different of the adapters that a server uses.
     pub(super) fn differences(&self, accepted: &[AcceptedAdapter]) -> Vec<String> {
+        let path = self.path.display();
         let mut notes = Vec::new();
         for AdapterMetadata { name, digest, .. } in &self.metadata.adapters {
-            match accepted.iter().find(|adapter| adapter.name == *name) {
-                Some(adapter) if adapter.digest != *digest => notes.push(format!(
-                    "adapter {name} is another file than the one of {}: expected digest {digest}, found {}",
-                    self.path.display(),
-                    adapter.digest
-                )),
-                _ => {}
+            if accepted.iter().any(|adapter| adapter.digest == *digest) {
+                continue;
             }
+            let (name, digest) = (printable(name), printable(digest));
+            notes.push(match accepted.iter().find(|adapter| adapter.name == name) {
+                Some(found) => format!(
+                    "adapter {name} is another file than the one of {path}: expected digest {digest}, found {}",
+                    found.digest
+                ),
+                None => format!("{path} was made with adapter {name}, digest {digest}: it is not used now"),
+            });
         }
         notes
+    }
+
+    /// Says that another variant made the video now, where that is so: another model, adapter or scale.
+    pub(super) fn other_variant(&self, found: &str) -> Option<String> {
+        let expected = self.metadata.variant.as_deref().unwrap_or_default();
+        let shown = |variant: &str| match variant {
+            "" => "the model as it is".to_owned(),
+            variant => format!("variant {}", printable(variant)),
+        };
+        (expected != found).then(|| {
+            let (path, expected) = (self.path.display(), shown(expected));
+            format!("{path} was made with {expected}, this video with {}", shown(found))
+        })
     }
 
     /// Says so if the model's folder has another name than when the video was made.
@@ -226,6 +283,11 @@ impl Again {
             )
         })
     }
+}
+
+/// What a file says, as it can be shown: it may be anybody's.
+fn printable(text: &str) -> String {
+    shown::value(text).escape_debug().to_string()
 }
 
 fn read_text(file: &mut File) -> std::io::Result<String> {

@@ -166,7 +166,10 @@ impl Comparison {
     fn finish(&mut self, metadata: &str) -> Result<Vec<Event>, Fatal> {
         match std::mem::replace(&mut self.encoder, Encoder::Done) {
             Encoder::Clip(encoder) => {
-                let encoder = encoder.with_metadata(metadata.to_owned());
+                let encoder = match metadata {
+                    "" => encoder,
+                    metadata => Box::new(encoder.with_metadata(metadata.to_owned())),
+                };
                 Ok(file("video".to_owned(), encoder.finish().map_err(Fatal::failed)?))
             }
             Encoder::Pictures | Encoder::Done => Ok(Vec::new()),

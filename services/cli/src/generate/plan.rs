@@ -53,7 +53,10 @@ impl Plan {
             again.fill(&mut args);
         }
         let video = Target::video(&args.output, args.num_videos).map_err(Fatal::usage)?;
-        let compare = args.compare.then(|| video.kind());
+        // A video that was compared is so again, where what is asked for can be.
+        let can_compare = video.kind() != Kind::Tensors && args.num_videos.is_none();
+        let again_compares = again.as_ref().is_some_and(Again::compares) && can_compare;
+        let compare = (args.compare || again_compares).then(|| video.kind());
         if compare == Some(Kind::Tensors) {
             return Err(Fatal::usage(NO_TENSORS));
         }
@@ -92,8 +95,8 @@ impl Plan {
                 loras = Loras::for_server(&args.lora)?;
                 request.adapters.clone_from(&loras.choices);
                 request.adapters.extend(choices(&args.adapter));
-                if let (Some(again), true) = (&again, request.adapters.is_empty()) {
-                    request.adapters = again.choices();
+                if let Some(again) = &again {
+                    again.choose(&mut request.adapters);
                 }
                 Source::Endpoint(address)
             }
@@ -102,7 +105,7 @@ impl Plan {
                 loras = Loras::for_model(&args.lora, &checkpoint)?;
                 request.adapters.clone_from(&loras.choices);
                 if let Some(again) = &again {
-                    again.scale(&mut request.adapters, &loras.digests())?;
+                    again.scale(&mut request.adapters, &loras.registered)?;
                 }
                 let settings = ChainSettings {
                     checkpoint,
@@ -115,6 +118,7 @@ impl Plan {
                     adapters: AdapterArgs::default(),
                     variants: AdapterSettings::default(),
                     given_adapters: loras.registered.clone(),
+                    page: None,
                 };
                 // What a server would answer, before a single weight is loaded.
                 Chain::check(&settings, &request).map_err(client::refusal)?;
@@ -123,6 +127,9 @@ impl Plan {
             // The command line holds one of them.
             (None, None) => return Err(Fatal::usage("expected --model or --endpoint")),
         };
+        if compare.is_some() && request.adapters.is_empty() {
+            return Err(Fatal::usage("--compare: expected --lora or --adapter, found neither"));
+        }
         let latents = output_latents;
         Ok(Self { source, request, video, latents, notices, compare, loras, again })
     }

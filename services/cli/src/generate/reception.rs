@@ -182,8 +182,13 @@ impl<'a> Reception<'a> {
         }
         let video = files.video.ok_or_else(|| broken("a video", "none"))?;
         let path = video.finish()?;
-        if !completed.metadata_json.is_empty() {
-            write_metadata(&path, &completed.metadata_json)?;
+        let again = self.again.as_ref();
+        if let Some(note) = again.and_then(|again| again.other_variant(&completed.variant)) {
+            self.progress.note(&note);
+        }
+        // The video is there: what cannot be written beside it is no reason to lose the next ones.
+        if let Err(error) = write_metadata(&path, &completed.metadata_json) {
+            self.progress.note(&format!("how the video was made is not written: {error}"));
         }
         self.completed += 1;
         Ok(vec![path])

@@ -24,8 +24,11 @@ impl Folder {
     pub(super) fn new_in(parent: &Path) -> io::Result<Self> {
         sweep(parent);
         let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-        let lock = File::create(dir.path().join(LOCK))?;
+        // Nobody sees the file under its name before it is locked.
+        let new = dir.path().join("lock.new");
+        let lock = File::create(&new)?;
         lock.lock()?;
+        fs::rename(new, dir.path().join(LOCK))?;
         Ok(Self { dir, _lock: lock })
     }
 
@@ -43,8 +46,12 @@ fn sweep(parent: &Path) {
         if !is_ours {
             continue;
         }
-        // Without one it is just being made.
-        let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
+        // Without one it is just being made. Anything but a file is another user's trap.
+        let lock = entry.path().join(LOCK);
+        if !lock.symlink_metadata().is_ok_and(|lock| lock.is_file()) {
+            continue;
+        }
+        let Ok(lock) = File::open(lock) else { continue };
         if lock.try_lock().is_ok() && fs::remove_dir_all(entry.path()).is_ok() {
             tracing::info!(folder = %entry.path().display(), "adapters of a process that is gone removed");
         }

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use cogwheel_models::checkpoint::StageMemory;
 use cogwheel_service::{MemorySize, StageArgs};
 
 use crate::variants::VariantSettings;
@@ -57,14 +58,15 @@ impl Default for AdapterSettings {
 }
 
 impl AdapterSettings {
-    /// How variants are kept by a stage that itself needs so many bytes and computes with so many threads.
+    /// How variants are kept by a stage that itself needs so much memory and computes with so many threads.
     pub(super) fn variants(
         &self,
         stage: &StageArgs,
-        need: u64,
+        need: StageMemory,
         threads: Option<usize>,
     ) -> VariantSettings {
-        let half = || stage.memory().map_or(u64::MAX, |limit| limit.saturating_sub(need) / 2);
+        let left = |need: u64| stage.memory().map(|limit| limit.saturating_sub(need));
+        let half = || left(need.weights + need.activations).map_or(u64::MAX, |left| left / 2);
         let byte_budget = match self.variant_memory {
             // What is loaded for one request at a time is released after it.
             _ if stage.release_after_use => 0,
@@ -74,7 +76,7 @@ impl AdapterSettings {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         VariantSettings {
             byte_budget,
-            memory: stage.memory(),
+            memory: left(need.weights),
             cache: self.variant_cache.clone().map(|dir| (dir, self.variant_cache_bytes.bytes)),
             max_passed: self.max_passed,
             threads: threads.unwrap_or_else(cores),

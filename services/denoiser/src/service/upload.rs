@@ -32,8 +32,8 @@ pub(super) struct Upload {
     pub(super) recipe: Option<Recipe>,
     /// Whether that is to stay in memory.
     pub(super) pinned: bool,
-    /// Bytes that a step takes at its peak, the model and the variant included.
-    pub(super) need: u64,
+    /// Bytes that a step takes at its peak, beside the model and the variant.
+    pub(super) activations: u64,
     sampling: Sampling,
     scheduler: SchedulerKind,
     latents: LatentGeometry,
@@ -60,7 +60,8 @@ impl Upload {
         let recipe = recipe(adapters, &header.adapters)?;
         let size = header.size.unwrap_or_default();
         // Before a tensor is taken: the size bounds what may follow.
-        let need = activations(checkpoint, &sampling, size).saturating_add(footprint.weights());
+        let activations = activations(checkpoint, &sampling, size);
+        let need = activations.saturating_add(footprint.weights());
         stage.check_memory("size", need)?;
         let variant = recipe.as_ref().map_or(0, |recipe| footprint.variant(checkpoint, recipe));
         let need = need.saturating_add(variant);
@@ -98,7 +99,7 @@ impl Upload {
         Ok(Self {
             recipe,
             pinned: header.pinned,
-            need,
+            activations,
             sampling,
             scheduler,
             latents,

@@ -8,10 +8,10 @@ use cogwheel_lora::VariantId;
 #[derive(Debug)]
 pub(super) struct Resident {
     byte_budget: u64,
-    /// What there is for everything, where that is known.
+    /// What the model's weights leave of the memory, where that is known.
     memory: Option<u64>,
-    /// What requests take at their peak, of those that run or wait.
-    needs: Vec<u64>,
+    /// What the request that runs takes of it.
+    need: u64,
     kept: HashMap<VariantId, Kept>,
     held: HashMap<VariantId, WeakVariant>,
     /// Counts uses.
@@ -27,27 +27,27 @@ struct Kept {
 
 impl Resident {
     pub(super) fn new(byte_budget: u64, memory: Option<u64>) -> Self {
-        let (kept, held) = (HashMap::new(), HashMap::new());
-        Self { byte_budget, memory, needs: Vec::new(), kept, held, clock: 0 }
+        Self { byte_budget, memory, need: 0, kept: HashMap::new(), held: HashMap::new(), clock: 0 }
     }
 
-    /// Bytes that may be kept: the budget, as far as requests leave it. They run one at a time.
+    /// Bytes that may be kept: the budget, as far as the request that runs leaves it.
     pub(super) fn budget(&self) -> u64 {
-        let need = self.needs.iter().max().copied().unwrap_or(0);
-        self.memory.map_or(u64::MAX, |memory| memory.saturating_sub(need)).min(self.byte_budget)
+        let left = self.memory.map_or(u64::MAX, |memory| memory.saturating_sub(self.need));
+        left.min(self.byte_budget)
     }
 
-    /// A request takes so many bytes at its peak: variants go until it has them.
-    pub(super) fn need(&mut self, bytes: u64) {
-        self.needs.push(bytes);
+    /// A request runs and takes so many bytes at its peak, beside the weights and the variants that are kept; its own
+    /// variant is one of these, or counts too. Others go until it has them.
+    pub(super) fn run(&mut self, bytes: u64, variant: Option<(&VariantId, &Variant)>) {
+        let unkept = variant.filter(|(id, _)| !self.kept.contains_key(id));
+        let own = unkept.map_or(0, |(_, variant)| variant.byte_length() as u64);
+        self.need = bytes.saturating_add(own);
         self.keep_within_budget();
     }
 
-    /// A request of so many bytes has ended.
-    pub(super) fn need_no_more(&mut self, bytes: u64) {
-        if let Some(at) = self.needs.iter().position(|need| *need == bytes) {
-            self.needs.swap_remove(at);
-        }
+    /// It has ended.
+    pub(super) fn ended(&mut self) {
+        self.need = 0;
     }
 
     /// The variant, used now.

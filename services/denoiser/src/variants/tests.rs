@@ -56,7 +56,7 @@ fn recipe(adapters: &[(&str, f32)]) -> Recipe {
 }
 
 fn wanted(adapters: &[(&str, f32)]) -> Wanted {
-    Wanted { recipe: recipe(adapters), pinned: false, alone: true }
+    Wanted { recipe: recipe(adapters), pinned: None, alone: true }
 }
 
 /// A lease, and whether anything was merged for it.
@@ -249,7 +249,7 @@ fn settings(byte_budget: u64) -> VariantSettings {
 async fn prepare(
     variants: &Variants,
     adapters: &[(&str, f32)],
-    [pinned, alone]: [bool; 2],
+    (pinned, alone): (Option<bool>, bool),
     bytes: u64,
 ) -> (Result<Prepared, VariantError>, bool) {
     let (progress, watched) = watch::channel(Merging::default());
@@ -270,7 +270,7 @@ async fn a_variant_is_made_ahead_where_there_is_room_or_nothing_else_runs() {
         let variants = Arc::clone(&variants);
         async move {
             let ahead = [("attention", scale)];
-            let (prepared, merged) = prepare(&variants, &ahead, [false, alone], size).await;
+            let (prepared, merged) = prepare(&variants, &ahead, (None, alone), size).await;
             assert_eq!(prepared.unwrap().byte_length > 0, merged);
             merged
         }
@@ -281,7 +281,7 @@ async fn a_variant_is_made_ahead_where_there_is_room_or_nothing_else_runs() {
     assert!(!lease(&variants, &[("attention", 1.0)]).await.1);
     assert!(made(3.0, true).await, "nobody else is here");
     assert!(!lease(&variants, &[("attention", 3.0)]).await.1);
-    let (again, merged) = prepare(&variants, &[("attention", 3.0)], [false, false], size).await;
+    let (again, merged) = prepare(&variants, &[("attention", 3.0)], (None, false), size).await;
     assert_eq!((again.unwrap().byte_length, merged), (size, false), "it is there");
 }
 
@@ -294,19 +294,76 @@ async fn pinned_variants_are_made_and_stay_until_somebody_takes_that_back() {
     let variants = variants_with(settings(2 * size), Storage::Fp32, true);
     for scale in [1.0, 2.0] {
         let (prepared, merged) =
-            prepare(&variants, &[("attention", scale)], [true, false], size).await;
+            prepare(&variants, &[("attention", scale)], (Some(true), false), size).await;
         assert_eq!((prepared.unwrap().byte_length, merged), (size, true));
     }
-    let (refused, _) = prepare(&variants, &[("attention", 3.0)], [true, true], size).await;
+    let (refused, _) = prepare(&variants, &[("attention", 3.0)], (Some(true), true), size).await;
     let message = refused.unwrap_err().to_string();
     assert!(message.contains("--variant-memory"), "{message}");
     assert!(lease(&variants, &[("attention", 3.0)]).await.1);
     assert!(lease(&variants, &[("attention", 3.0)]).await.1, "there is no place to keep it");
-    // A lease that does not ask for it takes it back.
+    // A lease leaves it as it is; only who says so takes it back.
     assert!(!lease(&variants, &[("attention", 1.0)]).await.1);
+    assert!(lease(&variants, &[("attention", 3.0)]).await.1);
+    for (scale, byte_length) in [(1.0, size), (4.0, 0)] {
+        let adapters = [("attention", scale)];
+        let (back, merged) = prepare(&variants, &adapters, (Some(false), true), size).await;
+        assert_eq!((back.unwrap().byte_length, merged), (byte_length, false), "nothing is made");
+    }
     assert!(lease(&variants, &[("attention", 3.0)]).await.1);
     assert!(!lease(&variants, &[("attention", 3.0)]).await.1);
     assert!(!lease(&variants, &[("attention", 2.0)]).await.1, "the other is still pinned");
+}
+
+/// Each saw room before the others had taken it.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_are_made_ahead_at_once_none_pushes_another_out() {
+    let size = {
+        let variants = variants(u64::MAX, None);
+        lease(&variants, &[("attention", 1.0)]).await.0.variant.byte_length() as u64
+    };
+    let variants = variants_with(settings(2 * size), Storage::Fp32, true);
+    let ahead = |scale: f32| {
+        let variants = Arc::clone(&variants);
+        tokio::spawn(async move {
+            let adapters = [("attention", scale)];
+            let (prepared, merged) = prepare(&variants, &adapters, (None, false), size).await;
+            assert_eq!(prepared.unwrap().byte_length > 0, merged);
+            (scale, merged)
+        })
+    };
+    let all: Vec<_> = [1.0, 2.0, 3.0, 4.0, 5.0].map(ahead).into();
+    let mut made = Vec::new();
+    for one in all {
+        let (scale, merged) = one.await.unwrap();
+        made.extend(merged.then_some(scale));
+    }
+    assert_eq!(made.len(), 2);
+    for scale in made {
+        assert!(!lease(&variants, &[("attention", scale)]).await.1, "{scale} is there");
+    }
+}
+
+#[tokio::test]
+async fn a_running_request_has_its_own_variant_kept_and_counts_it_once() {
+    let size = {
+        let variants = variants(u64::MAX, None);
+        lease(&variants, &[("attention", 1.0)]).await.0.variant.byte_length() as u64
+    };
+    // Two variants and as much as one for what is computed.
+    let settings = VariantSettings { memory: Some(3 * size), ..settings(u64::MAX) };
+    let variants = variants_with(settings, Storage::Fp32, true);
+    lease(&variants, &[("attention", 1.0)]).await;
+    let (own, _) = lease(&variants, &[("attention", 2.0)]).await;
+    let running = variants.run(size, Some(&own));
+    assert_eq!(variants.resident_bytes(), 2 * size, "everything has its place");
+    drop(running);
+    let running = variants.run(2 * size, Some(&own));
+    assert_eq!(variants.resident_bytes(), size);
+    assert!(!lease(&variants, &[("attention", 2.0)]).await.1, "its own is left");
+    drop((running, own));
+    lease(&variants, &[("attention", 3.0)]).await;
+    assert_eq!(variants.resident_bytes(), 2 * size, "what ended needs nothing any more");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::metadata::AdapterMetadata;
 use crate::registry::{Adapters, RegisteredAdapter, check_adapter_name};
 
 /// Adapters of one request: no video needs more, and each costs memory where it is merged.
-const MAX_CHOICES: usize = 16;
+pub(crate) const MAX_CHOICES: usize = 16;
 /// Names that are suggested in place of an unknown one.
 const MAX_SUGGESTIONS: usize = 3;
 

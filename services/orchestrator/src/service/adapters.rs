@@ -14,8 +14,10 @@ use cogwheel_api::adapter::v1::{
 };
 use cogwheel_service::{Failure, Gate, Invalid, Shutdown, receive};
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
-use crate::registry::{Registration, Registry, check_adapter_name};
+use crate::pins::Pinning;
+use crate::registry::{Adapters, Registration, Registry, check_adapter_name};
 use linger::linger;
 
 /// Adapters that are read or received at once: each takes a file's length of disk and reads all of
@@ -25,12 +27,28 @@ const MAX_CREATIONS: usize = 8;
 /// The adapters' public API.
 pub(super) struct Service {
     registry: Arc<Registry>,
+    pinning: Arc<Pinning>,
     creations: Gate,
 }
 
 impl Service {
-    pub(super) fn new(registry: Arc<Registry>, shutdown: &Shutdown) -> Self {
-        Self { registry, creations: Gate::new("the adapter registry", MAX_CREATIONS, shutdown) }
+    pub(super) fn new(registry: Arc<Registry>, pinning: Arc<Pinning>, shutdown: &Shutdown) -> Self {
+        let creations = Gate::new("the adapter registry", MAX_CREATIONS, shutdown);
+        Self { registry, pinning, creations }
+    }
+
+    /// Has the denoiser told, which nobody waits for, that a name stands for an adapter now.
+    fn pin(&self, name: String) {
+        let (pinning, adapters) = (Arc::clone(&self.pinning), self.registry.adapters());
+        let tell = async move { pinning.registered(&name, &adapters).await };
+        tokio::spawn(tell.in_current_span());
+    }
+
+    /// The same of a name that stood for one of `adapters`.
+    fn unpin(&self, name: String, adapters: Arc<Adapters>) {
+        let pinning = Arc::clone(&self.pinning);
+        let tell = async move { pinning.deleted(&name, &adapters).await };
+        tokio::spawn(tell.in_current_span());
     }
 
     async fn create(
@@ -43,6 +61,7 @@ impl Service {
         };
         check(&header)?;
         self.registry.check_room(&header.name)?;
+        let name = header.name.clone();
         let registration = Registration { name: header.name.clone(), alpha: header.alpha };
         let registry = Arc::clone(&self.registry);
         let adapter = if header.path.is_empty() {
@@ -60,6 +79,7 @@ impl Service {
             };
             blocking(create).await?
         };
+        self.pin(name);
         Ok(CreateAdapterResponse { adapter: Some(adapter.message()) })
     }
 }
@@ -135,8 +155,15 @@ impl AdapterService for Service {
         request: Request<DeleteAdapterRequest>,
     ) -> Result<Response<DeleteAdapterResponse>, Status> {
         let name = named(request.into_inner().name)?;
-        let registry = Arc::clone(&self.registry);
-        let deleted = blocking(move || registry.delete(&name)).await?;
+        let (registry, before) = (Arc::clone(&self.registry), self.registry.adapters());
+        let deleted = blocking({
+            let name = name.clone();
+            move || registry.delete(&name)
+        });
+        let deleted = deleted.await?;
+        if deleted {
+            self.unpin(name, before);
+        }
         Ok(Response::new(DeleteAdapterResponse { deleted }))
     }
 }

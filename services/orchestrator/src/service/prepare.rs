@@ -22,14 +22,15 @@ pub(crate) struct PrepareCall<'a> {
 }
 
 impl Stages {
-    /// Has the denoiser make a variant of these adapters, which stays in memory if it is pinned.
+    /// Has the denoiser make a variant of these adapters, which stays in memory if it is `pinned`, and does so no longer
+    /// than others, and is not made, where that is false.
     ///
     /// # Errors
     /// What the stage answers.
     pub(crate) async fn prepare_variant(
         &self,
         adapters: Vec<AdapterScale>,
-        pinned: bool,
+        pinned: Option<bool>,
         terms: Terms,
     ) -> Result<PrepareCall<'_>, Failure> {
         let peer = &self.denoiser;

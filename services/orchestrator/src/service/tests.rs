@@ -50,6 +50,8 @@ impl TextEncoderService for TextEncoder {
 /// Lacks every adapter the first so many times, then says that it has it, and nothing more.
 struct Denoiser {
     lacking: AtomicU32,
+    /// Whether variants are made ahead, for which adapters are lacking too.
+    prepares: bool,
     puts: Arc<AtomicU32>,
     put: Result<(), Failure>,
 }
@@ -92,9 +94,18 @@ impl DenoiserService for Denoiser {
 
     async fn prepare_variant(
         &self,
-        _: Request<PrepareVariantRequest>,
+        request: Request<PrepareVariantRequest>,
     ) -> Result<Response<Self::PrepareVariantStream>, Status> {
-        Err(Status::unimplemented("nothing is made ahead"))
+        if !self.prepares {
+            return Err(Status::unimplemented("nothing is made ahead"));
+        }
+        let left =
+            self.lacking.try_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        if left.is_err() {
+            return Ok(Response::new(tokio_stream::empty()));
+        }
+        let name = request.into_inner().adapters[0].digest.clone();
+        Err(Failure::NotFound { kind: "adapter", name }.into())
     }
 }
 
@@ -111,10 +122,15 @@ fn serve(name: &'static str, routes: Routes) -> Connector {
 /// What a request with an adapter comes to where the denoiser is like this, and how often the
 /// adapter was put there.
 async fn generate(lacking: u32, put: Result<(), Failure>) -> (Status, u32) {
+    generate_with(lacking, put, false).await
+}
+
+/// The same with a denoiser that makes variants ahead or does not.
+async fn generate_with(lacking: u32, put: Result<(), Failure>, prepares: bool) -> (Status, u32) {
     let checkpoint = Checkpoint::open(&demo("model")).unwrap();
     let shape = [checkpoint.defaults().max_sequence_length, checkpoint.transformer.text_embed_dim];
     let puts = Arc::new(AtomicU32::new(0));
-    let denoiser = Denoiser { lacking: lacking.into(), puts: Arc::clone(&puts), put };
+    let denoiser = Denoiser { lacking: lacking.into(), prepares, puts: Arc::clone(&puts), put };
     let text_encoder = TextEncoderServiceServer::new(TextEncoder(shape));
     let text_encoder = serve("text encoder", Routes::new(text_encoder));
     let neon = RegisteredAdapter::open(&demo("adapters/neon"), None, None, &checkpoint).unwrap();
@@ -130,6 +146,7 @@ async fn generate(lacking: u32, put: Result<(), Failure>) -> (Status, u32) {
         adapters: AdapterArgs::default(),
         given_adapters: vec![Arc::new(neon.named("neon".to_owned()))],
         residency: Residency::Apart,
+        page: None,
     };
     let (connector, listener) = memory_listener();
     tokio::spawn(async move { run(settings, listener, LIMITS, &Shutdown::new()).await });
@@ -151,6 +168,12 @@ async fn generate(lacking: u32, put: Result<(), Failure>) -> (Status, u32) {
 async fn an_adapter_that_is_gone_again_is_put_there_again() {
     let (status, puts) = generate(3, Ok(())).await;
     assert_eq!((status.message(), puts), (format!("denoiser: {HAS_IT}").as_str(), 3));
+}
+
+#[tokio::test]
+async fn an_adapter_is_handed_over_while_the_prompt_is_encoded() {
+    let (status, puts) = generate_with(1, Ok(()), true).await;
+    assert_eq!((status.message(), puts), (format!("denoiser: {HAS_IT}").as_str(), 1));
 }
 
 #[tokio::test]

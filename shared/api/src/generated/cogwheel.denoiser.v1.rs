@@ -63,8 +63,8 @@ pub struct DenoiseHeader {
     /// Adapters merged into the weights, in this order; none is the model as it is.
     #[prost(message, repeated, tag = "3")]
     pub adapters: ::prost::alloc::vec::Vec<AdapterScale>,
-    /// Whether their variant is to stay in memory from now on, whatever else is used. The last who asks
-    /// for a variant decides.
+    /// Whether their variant is to stay in memory from now on, whatever else is used. False leaves it
+    /// as it is.
     #[prost(bool, tag = "4")]
     pub pinned: bool,
 }
@@ -127,9 +127,10 @@ pub struct PrepareVariantRequest {
     /// Its adapters, as in DenoiseHeader.
     #[prost(message, repeated, tag = "1")]
     pub adapters: ::prost::alloc::vec::Vec<AdapterScale>,
-    /// As in DenoiseHeader.
-    #[prost(bool, tag = "2")]
-    pub pinned: bool,
+    /// True: it is made and stays in memory. False: it stays there no longer than any other, and is not
+    /// made. Absent: whether it stays is left as it is.
+    #[prost(bool, optional, tag = "2")]
+    pub pinned: ::core::option::Option<bool>,
 }
 /// What comes down: merging, then the end.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -418,9 +419,10 @@ pub mod denoiser_service_client {
             self.inner.client_streaming(req, path, codec).await
         }
         /// Makes a variant before anybody runs with it: an operator's pinned ones when the server starts, a
-        /// waiting request's while its prompt is encoded. One that is not pinned is made where there is room
-        /// for it in memory, or nobody else is here; else nothing is done, and that is no error.
-        /// NOT_FOUND as with Denoise; RESOURCE_EXHAUSTED for pinned variants that together pass the budget.
+        /// waiting request's while its prompt is encoded. One that is not to be pinned is made where there
+        /// is room for it in memory, or nobody else is here; else nothing is done, and that is no error.
+        /// INVALID_ARGUMENT and NOT_FOUND as with Denoise; RESOURCE_EXHAUSTED for pinned variants that
+        /// together pass the budget.
         pub async fn prepare_variant(
             &mut self,
             request: impl tonic::IntoRequest<super::PrepareVariantRequest>,
@@ -500,9 +502,10 @@ pub mod denoiser_service_server {
             + std::marker::Send
             + 'static;
         /// Makes a variant before anybody runs with it: an operator's pinned ones when the server starts, a
-        /// waiting request's while its prompt is encoded. One that is not pinned is made where there is room
-        /// for it in memory, or nobody else is here; else nothing is done, and that is no error.
-        /// NOT_FOUND as with Denoise; RESOURCE_EXHAUSTED for pinned variants that together pass the budget.
+        /// waiting request's while its prompt is encoded. One that is not to be pinned is made where there
+        /// is room for it in memory, or nobody else is here; else nothing is done, and that is no error.
+        /// INVALID_ARGUMENT and NOT_FOUND as with Denoise; RESOURCE_EXHAUSTED for pinned variants that
+        /// together pass the budget.
         async fn prepare_variant(
             &self,
             request: tonic::Request<super::PrepareVariantRequest>,

@@ -261,8 +261,9 @@ pub struct VideoCompleted {
     /// The variant that made it, 64 hexadecimal digits; empty for the model as it is.
     #[prost(string, tag = "4")]
     pub variant: ::prost::alloc::string::String,
-    /// JSON of everything that is needed to make it again: the request with its defaults filled in,
-    /// the adapters' digests, the seed. An MP4 file holds the same text.
+    /// JSON of everything that a server of the same model and precision needs to make it again: the
+    /// request with its defaults filled in, the adapters' digests, the seed. An MP4 file holds the same
+    /// text.
     #[prost(string, tag = "5")]
     pub metadata_json: ::prost::alloc::string::String,
 }

@@ -64,16 +64,18 @@ fn a_request_that_needs_the_memory_gets_it_and_even_pinned_variants_go() {
         resident.insert(id(number), variant(&maker));
     }
     resident.pin(&id(1), true);
-    resident.need(2 * SIZE);
+    resident.run(2 * SIZE, None);
     assert_eq!(kept(&resident), [1, 3]);
-    resident.need(4 * SIZE);
+    resident.run(4 * SIZE, None);
     assert_eq!(kept(&resident), [0; 0]);
-    resident.need_no_more(4 * SIZE);
-    resident.insert(id(5), variant(&maker));
-    resident.insert(id(6), variant(&maker));
-    resident.insert(id(7), variant(&maker));
-    assert_eq!(kept(&resident), [6, 7], "a smaller request still runs");
-    resident.need_no_more(2 * SIZE);
+    // A variant that has no place among those that are kept counts beside them.
+    let own = variant(&maker);
+    resident.run(SIZE, Some((&id(4), &own)));
+    for number in 5..8 {
+        resident.insert(id(number), variant(&maker));
+    }
+    assert_eq!(kept(&resident), [6, 7]);
+    resident.ended();
     resident.insert(id(8), variant(&maker));
     assert_eq!(kept(&resident), [6, 7, 8]);
 }
@@ -96,7 +98,6 @@ fn memory_of_variants_that_are_let_go_returns_to_the_system() {
     }
     let full = resident_set() - before;
     assert!(full >= 7 * SIZE, "8 variants of {SIZE} bytes, {full} resident");
-    resident.need(0);
     resident.memory = Some(2 * SIZE);
     resident.keep_within_budget();
     let left = resident_set().saturating_sub(before);

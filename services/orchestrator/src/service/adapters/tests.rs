@@ -21,7 +21,7 @@ fn serve() -> Address {
     let checkpoint = Checkpoint::open(&demo).unwrap();
     let registry = Registry::open(&AdapterArgs::default(), &[], &checkpoint).unwrap();
     let shutdown = Shutdown::new();
-    let service = Service::new(Arc::new(registry), &shutdown);
+    let service = Service::new(Arc::new(registry), Arc::new(Pinning::none()), &shutdown);
     let routes = Routes::new(AdapterServiceServer::new(service));
     let readiness = watch::Sender::new(Readiness::Ready).subscribe();
     let (connector, listener) = memory_listener();
