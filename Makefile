@@ -7,7 +7,7 @@ TEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "nextest run"
 VERIFY := .venv/verify
 BENCH := .venv/bench
 
-.PHONY: help setup demo test test-browser verify fix bench proto
+.PHONY: help setup demo eval-demo test test-browser verify fix bench proto
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -15,11 +15,13 @@ help: ## list the targets
 setup: ## bring ONNX Runtime into .runtime/
 	@$(PYTHON) tools/setup_runtime.py
 
-demo: setup ## build, and make a clip with the demo checkpoint
-	$(CARGO) build --release --locked --package cogwheel
-	@mkdir -p out
-	target/release/cogwheel generate --model demo/model --seed 7 \
-		--prompt "a red circle moving left on a dark background" --output out/demo.mp4
+demo: setup ## build, and make the demo model's clips, with and without adapters, side by side
+	$(CARGO) build --release --locked --package cogwheel --bins --example demo
+	target/release/examples/demo demo out
+
+eval-demo: setup ## measure how well the demo model does what prompts and adapters say
+	$(CARGO) build --release --locked --package cogwheel-tests --example evaluate_demo
+	target/release/examples/evaluate_demo
 
 test: setup ## run every test
 	$(CARGO) $(TEST) --locked --workspace

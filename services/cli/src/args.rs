@@ -1,6 +1,7 @@
 //! What may stand on the command line.
 
 mod adapters;
+mod doctor;
 mod generate;
 mod lora;
 mod merge;
@@ -18,6 +19,7 @@ use cogwheel_service::{Fatal, one_line};
 
 pub use adapters::{AdaptersAction, AdaptersArgs};
 pub use cogwheel_service::{MemorySize, MemorySizeError};
+pub use doctor::DoctorArgs;
 pub use generate::{GenerateArgs, MAX_VIDEOS, SchedulerName, Switch, Tiling};
 pub use lora::{Lora, LoraError, NamedAdapter};
 pub use merge::MergeArgs;
@@ -48,6 +50,14 @@ pub enum Command {
     Models(ModelsArgs),
     /// Manage LoRA adapters
     Adapters(Box<AdaptersArgs>),
+    /// Check this machine, a checkpoint and a port, and say what to do
+    Doctor(DoctorArgs),
+    /// Print a script that completes commands and options in a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Settings of `cogwheel models`.
@@ -81,6 +91,13 @@ pub enum Invocation {
     Command(Command),
 }
 
+/// The script that completes this program's command line in a shell.
+pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "cogwheel", &mut script);
+    script
+}
+
 /// Reads a command line, program name first.
 ///
 /// # Errors
@@ -105,7 +122,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         }
         Command::Serve(args) => refusals::serve(args)?,
         Command::Adapters(args) => refusals::adapters(args)?,
-        Command::Models(_) => {}
+        Command::Models(_) | Command::Doctor(_) | Command::Completions { .. } => {}
     }
     Ok(Invocation::Command(command))
 }
@@ -121,7 +138,7 @@ fn text_or_error(error: clap::Error) -> Result<Invocation, Fatal> {
             Ok(Invocation::Text(Box::new(error.render())))
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Err(Fatal::usage(
-            "expected a command: generate, serve, models or adapters; see cogwheel --help",
+            "expected a command: generate, serve, models, adapters, doctor or completions; see cogwheel --help",
         )),
         _ => Err(Fatal::usage(one_line(&shortened(error)))),
     }

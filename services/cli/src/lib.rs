@@ -7,6 +7,7 @@ pub mod adapters;
 pub mod args;
 pub mod chain;
 pub mod client;
+pub mod doctor;
 pub mod generate;
 pub mod latents;
 pub mod models;
@@ -38,6 +39,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Fatal> {
 fn execute(command: Command) -> Result<(), Fatal> {
     match command {
         Command::Generate(args) => generate::run(*args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions { shell } => {
+            adapters::print(&String::from_utf8_lossy(&args::completions(shell)))
+        }
         Command::Serve(args) => serve::run(*args),
         Command::Models(args) => models::run(&args),
         Command::Adapters(args) => adapters::run(*args),

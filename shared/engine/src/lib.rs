@@ -14,7 +14,7 @@ mod worker;
 
 pub use error::EngineError;
 pub use freed::give_back;
-pub use options::{Provider, SessionOptions};
+pub use options::{Provider, SessionOptions, matrix_unit};
 pub use runtime::Runtime;
 pub use session::{Input, Output, Session, Variant, VariantInMaking, VariantMaker, WeakVariant};
 pub use tokio_util::sync::CancellationToken;

@@ -11,6 +11,11 @@ pub enum Provider {
     Cuda,
 }
 
+/// The name of the processor's matrix unit, where it has one that linear layers can be computed by.
+pub fn matrix_unit() -> Option<&'static str> {
+    MatrixUnit::find().map(MatrixUnit::name)
+}
+
 /// How a session is made.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {

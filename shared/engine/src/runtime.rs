@@ -6,7 +6,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use ort::{environment::Environment, logging::LogLevel};
+use ort::{
+    environment::Environment,
+    ep::{self, ExecutionProvider as _},
+    logging::LogLevel,
+};
 
 use crate::EngineError;
 
@@ -17,6 +21,7 @@ const VERSION: &str = "1.31.1";
 #[derive(Clone, Debug)]
 pub struct Runtime {
     environment: Environment,
+    library: PathBuf,
 }
 
 /// ONNX Runtime allows one environment a process, so the first one stays until the process ends.
@@ -42,9 +47,20 @@ impl Runtime {
             None => locate::candidates(env::current_exe().ok(), env::current_dir().ok()),
         };
         let library = locate::first_file(candidates)?;
-        let runtime = Self { environment: environment(&library)? };
+        let runtime = Self { environment: environment(&library)?, library };
         *loaded = Some(runtime.clone());
         Ok(runtime)
+    }
+
+    /// The library's file.
+    pub fn library(&self) -> &Path {
+        &self.library
+    }
+
+    /// Whether this build of ONNX Runtime computes on NVIDIA GPUs. Whether there is one, a session finds out.
+    pub fn has_cuda(&self) -> bool {
+        // A library that cannot tell has none.
+        ep::CUDA::is_available().unwrap_or(false)
     }
 
     pub(crate) fn environment(&self) -> &Environment {

@@ -1,0 +1,20 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::MemorySize;
+
+/// Settings of `cogwheel doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// Checkpoint folder to check too
+    #[arg(long, env = "COGWHEEL_MODEL", value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Address that a server is to listen on
+    #[arg(long, env = "COGWHEEL_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:50051")]
+    pub listen: SocketAddr,
+    /// Memory to stay within, e.g. 8GiB [default: the machine's]
+    #[arg(long, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
+    pub memory_limit: Option<MemorySize>,
+}
