@@ -2,6 +2,7 @@
 
 mod adapters;
 mod again;
+mod batch;
 mod comparison;
 mod plan;
 mod reception;
@@ -18,8 +19,9 @@ use crate::chain::Chain;
 use crate::client::Generation;
 use crate::output::Kind;
 use crate::progress::Progress;
+use again::Again;
 use comparison::Comparison;
-use plan::{Plan, Source};
+use plan::{Job, Plan, Source};
 use reception::Reception;
 
 /// Makes the videos that `args` ask for and prints where they are.
@@ -44,7 +46,7 @@ pub fn run(args: GenerateArgs) -> Result<(), Fatal> {
 
 async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
     let interrupted = interruption()?;
-    let Plan { source, request, video, latents, notices, compare, mut loras, again } = plan;
+    let Plan { source, jobs, notices, compare, mut loras, again, broken_lines } = plan;
     for notice in notices {
         progress.note(&notice);
     }
@@ -52,24 +54,25 @@ async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
         progress.note(&note);
     }
     let interrupted = std::pin::pin!(interrupted);
-    let reception = Reception::new(video, latents, &request, again, progress);
-    match source {
+    let result = match source {
         Source::Endpoint(address) => {
             let sent = async {
                 for note in loras.send(&address).await? {
-                    reception.progress().note(&note);
+                    progress.note(&note);
                 }
-                follow(&address, request, compare, reception).await
+                follow_all(&address, jobs, compare, again, progress).await
             };
             tokio::select! {
                 result = sent => result,
                 () = interrupted => Err(cut()),
             }
         }
+        // Everything is there already.
+        Source::Model(_) if jobs.is_empty() => Ok(()),
         Source::Model(settings) => {
             let (chain, address) = Chain::in_memory(*settings);
             let result = tokio::select! {
-                result = follow(&address, request, compare, reception) => result,
+                result = follow_all(&address, jobs, compare, again, progress) => result,
                 () = interrupted => Err(cut()),
             };
             let is_done = result.is_ok();
@@ -79,7 +82,33 @@ async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
                 () = interruption()? => if is_done { Ok(()) } else { Err(cut()) },
             }
         }
+    };
+    match broken_lines {
+        0 => result,
+        // What could be made is there; a script must not take it for all.
+        lines => result
+            .and(Err(Fatal::usage(format!("--prompt-file: {lines} broken lines were left out")))),
     }
+}
+
+/// Runs one request after another.
+async fn follow_all(
+    address: &Address,
+    jobs: Vec<Job>,
+    compare: Option<Kind>,
+    again: Option<Again>,
+    progress: &mut Progress,
+) -> Result<(), Fatal> {
+    let count = jobs.len();
+    for (index, Job { request, video, latents }) in jobs.into_iter().enumerate() {
+        if count > 1 {
+            let path = video.path(0);
+            progress.note(&format!("{} of {count}: {}", index + 1, path.display()));
+        }
+        let reception = Reception::new(video, latents, &request, again.clone(), progress);
+        follow(address, request, compare, reception).await?;
+    }
+    Ok(())
 }
 
 /// Runs one request to its end. It runs on the main thread, which nobody else waits for: files are

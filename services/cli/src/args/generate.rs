@@ -19,12 +19,20 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<Address>,
     /// What the video shows
-    #[arg(long, value_name = "TEXT", required_unless_present = "from")]
+    #[arg(long, value_name = "TEXT", required_unless_present_any = ["from", "prompt_file"])]
     pub prompt: Option<String>,
     /// Make a video again: an MP4 file of this program, or the JSON beside a video. What else is stated
     /// takes the place of what it says; with --model its adapters are given by --lora
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
+    /// A video for each line: a prompt, or in a file that ends in .jsonl an object with a prompt and
+    /// options by their names. They are called NAME-LINE.EXT; those that are there already, made with
+    /// the same settings, are not made again
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "from", "num_videos", "compare"])]
+    pub prompt_file: Option<PathBuf>,
+    /// Leave out lines of --prompt-file that cannot be read, and end with 2
+    #[arg(long, requires = "prompt_file")]
+    pub skip_broken_lines: bool,
     /// Where it goes: .mp4, .gif, .safetensors, or a folder for PNG pictures
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,

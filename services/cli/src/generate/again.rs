@@ -18,7 +18,7 @@ use crate::shown;
 const MAX_BYTES: u64 = 1 << 20;
 
 /// What a video was made of, as far as the command line says nothing else.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Again {
     path: PathBuf,
     metadata: VideoMetadata,

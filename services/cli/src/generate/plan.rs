@@ -15,15 +15,15 @@ use crate::output::{Kind, Target};
 
 use super::adapters::{Loras, choices};
 use super::again::Again;
+use super::batch::{Batch, is_made};
 use super::comparison::NO_TENSORS;
 use super::request::request;
 
 /// A command whose every file and folder has been looked at.
 pub(super) struct Plan {
     pub(super) source: Source,
-    pub(super) request: GenerateVideoRequest,
-    pub(super) video: Target,
-    pub(super) latents: Option<Target>,
+    /// In their order.
+    pub(super) jobs: Vec<Job>,
     /// What the user should know of how it will be computed.
     pub(super) notices: Vec<String>,
     /// Whether the video is put beside one without the adapters: what it becomes.
@@ -32,6 +32,15 @@ pub(super) struct Plan {
     pub(super) loras: Loras,
     /// The video that is made again.
     pub(super) again: Option<Again>,
+    /// Lines of a prompt file that were left out.
+    pub(super) broken_lines: usize,
+}
+
+/// A request and where its files go.
+pub(super) struct Job {
+    pub(super) request: GenerateVideoRequest,
+    pub(super) video: Target,
+    pub(super) latents: Option<Target>,
 }
 
 /// Who computes.
@@ -52,7 +61,13 @@ impl Plan {
         if let Some(again) = &again {
             again.fill(&mut args);
         }
-        let video = Target::video(&args.output, args.num_videos).map_err(Fatal::usage)?;
+        let batch = match &args.prompt_file {
+            Some(path) => Some(Batch::read(path, args.skip_broken_lines)?),
+            None => None,
+        };
+        // Lines are counted from 1.
+        let num_files = batch.as_ref().map(|batch| batch.last() + 1).or(args.num_videos);
+        let video = Target::video(&args.output, num_files).map_err(Fatal::usage)?;
         // A video that was compared is so again, where what is asked for can be.
         let can_compare = video.kind() != Kind::Tensors && args.num_videos.is_none();
         let again_compares = again.as_ref().is_some_and(Again::compares) && can_compare;
@@ -61,10 +76,10 @@ impl Plan {
             return Err(Fatal::usage(NO_TENSORS));
         }
         let output_latents = match &args.output_latents {
-            Some(path) => Some(Target::latents(path, args.num_videos).map_err(Fatal::usage)?),
+            Some(path) => Some(Target::latents(path, num_files).map_err(Fatal::usage)?),
             None => None,
         };
-        let videos = 0..args.num_videos.unwrap_or(1);
+        let videos = 0..num_files.unwrap_or(1);
         let places: BTreeSet<_> = videos.clone().map(|index| video.place(index)).collect();
         if let Some(target) = &output_latents
             && let Some(index) = videos.into_iter().find(|&n| places.contains(&target.place(n)))
@@ -120,8 +135,6 @@ impl Plan {
                     given_adapters: loras.registered.clone(),
                     page: None,
                 };
-                // What a server would answer, before a single weight is loaded.
-                Chain::check(&settings, &request).map_err(client::refusal)?;
                 Source::Model(Box::new(settings))
             }
             // The command line holds one of them.
@@ -130,7 +143,46 @@ impl Plan {
         if compare.is_some() && request.adapters.is_empty() {
             return Err(Fatal::usage("--compare: expected --lora or --adapter, found neither"));
         }
-        let latents = output_latents;
-        Ok(Self { source, request, video, latents, notices, compare, loras, again })
+        let mut broken_lines = 0;
+        let jobs = match batch {
+            None => {
+                check(&source, &request)?;
+                vec![Job { request, video, latents: output_latents }]
+            }
+            Some(batch) => {
+                broken_lines = batch.broken.len();
+                notices.extend(batch.broken.iter().cloned());
+                let mut jobs = Vec::new();
+                for (index, line) in batch.lines.iter().enumerate() {
+                    let request = line.request(&request, index);
+                    if let Err(fatal) = check(&source, &request) {
+                        let message = format!("line {}: {}", line.number, fatal.message);
+                        if !args.skip_broken_lines {
+                            return Err(Fatal { message, ..fatal });
+                        }
+                        notices.push(message);
+                        broken_lines += 1;
+                        continue;
+                    }
+                    let video = video.one(line.number);
+                    if is_made(&video, &request) {
+                        notices.push(format!("{} is there already", video.path(0).display()));
+                        continue;
+                    }
+                    let latents = output_latents.as_ref().map(|target| target.one(line.number));
+                    jobs.push(Job { request, video, latents });
+                }
+                jobs
+            }
+        };
+        Ok(Self { source, jobs, notices, compare, loras, again, broken_lines })
+    }
+}
+
+/// What a server would answer, before a single weight is loaded.
+fn check(source: &Source, request: &GenerateVideoRequest) -> Result<(), Fatal> {
+    match source {
+        Source::Model(settings) => Chain::check(settings, request).map_err(client::refusal),
+        Source::Endpoint(_) => Ok(()),
     }
 }

@@ -85,6 +85,12 @@ impl Target {
         if self.kind == Kind::Pictures { path.join("") } else { path }
     }
 
+    /// The target of video `index` alone.
+    #[must_use]
+    pub fn one(&self, index: u32) -> Self {
+        Self { path: self.path(index), num_videos: None, ..self.clone() }
+    }
+
     /// The file or folder that [`Self::path`] leads to, under whatever names: equal for equal files.
     pub fn place(&self, index: u32) -> PathBuf {
         let place = resolve(&self.path(index));

@@ -1,0 +1,226 @@
+//! `--prompt-file`: a prompt a line, or a JSON object a line with settings of its own.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use cogwheel_api::denoiser::v1::Scheduler;
+use cogwheel_api::generation::v1::{AdapterChoice, GenerateVideoRequest};
+use cogwheel_orchestrator::VideoMetadata;
+use cogwheel_service::Fatal;
+use serde::Deserialize;
+
+use crate::output::{Target, metadata_path};
+use crate::shown;
+
+/// More than thousands of prompts take.
+const MAX_BYTES: u64 = 16 << 20;
+/// Each has files of its own, all of which are checked beforehand.
+const MAX_LINES: usize = 10_000;
+
+/// The lines of a file that ask for a video.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) lines: Vec<Line>,
+    /// What is wrong with others.
+    pub(super) broken: Vec<String>,
+}
+
+/// What one line asks for.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// From 1.
+    pub(super) number: u32,
+    settings: LineSettings,
+}
+
+/// Settings that take the place of the command line's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LineSettings {
+    prompt: String,
+    negative_prompt: Option<String>,
+    width: Option<u32>,
+    height: Option<u32>,
+    num_frames: Option<u32>,
+    fps: Option<u32>,
+    num_inference_steps: Option<u32>,
+    guidance_scale: Option<f64>,
+    scheduler: Option<LineScheduler>,
+    dynamic_cfg: Option<bool>,
+    seed: Option<u64>,
+    adapters: Option<Vec<LineAdapter>>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum LineScheduler {
+    Ddim,
+    Dpm,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LineAdapter {
+    name: String,
+    scale: Option<f32>,
+}
+
+/// Why a file is no list of prompts.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BatchError {
+    /// The file cannot be read.
+    #[error("--prompt-file {}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// It asks for nothing, or for too much.
+    #[error("--prompt-file {}: expected 1 to {MAX_LINES} lines with prompts in up to 16 MiB, found {found}", .path.display())]
+    Count {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        found: String,
+    },
+    /// Lines that cannot be read.
+    #[error("--prompt-file {}: {broken} (--skip-broken-lines makes the others)", .path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// Which, and what is wrong with them.
+        broken: String,
+    },
+}
+
+impl From<BatchError> for Fatal {
+    fn from(error: BatchError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl Batch {
+    /// Reads a file: empty lines and those that begin with `#` ask for nothing. Where it ends in `.jsonl` each line is an
+    /// object.
+    ///
+    /// # Errors
+    /// [`BatchError`]; broken lines are one unless they are to be skipped.
+    pub(super) fn read(path: &Path, skip_broken: bool) -> Result<Self, BatchError> {
+        let failed = |source| BatchError::Io { path: path.to_path_buf(), source };
+        let count = |found: String| BatchError::Count { path: path.to_path_buf(), found };
+        let mut text = String::new();
+        let mut file = File::open(path).map_err(failed)?.take(MAX_BYTES + 1);
+        file.read_to_string(&mut text).map_err(failed)?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(count("more bytes".to_owned()));
+        }
+        let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("jsonl"));
+        let mut batch = Self::default();
+        for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            match settings(line, is_json) {
+                Ok(settings) => batch.lines.push(Line { number, settings }),
+                Err(found) => batch.broken.push(format!("line {number}: {found}")),
+            }
+        }
+        if !(batch.broken.is_empty() || skip_broken) {
+            let broken = batch.broken.join("; ");
+            return Err(BatchError::Broken { path: path.to_path_buf(), broken });
+        }
+        match batch.lines.len() {
+            1..=MAX_LINES => Ok(batch),
+            found => Err(count(found.to_string())),
+        }
+    }
+
+    /// The number of the last line.
+    pub(super) fn last(&self) -> u32 {
+        self.lines.last().map_or(0, |line| line.number)
+    }
+}
+
+fn settings(line: &str, is_json: bool) -> Result<LineSettings, String> {
+    if !is_json {
+        return Ok(LineSettings { prompt: line.to_owned(), ..LineSettings::default() });
+    }
+    serde_json::from_str(line).map_err(|error| {
+        let found = shown::value(line).escape_debug().to_string();
+        format!(
+            "expected an object with a prompt and options by their names, found '{found}': {error}"
+        )
+    })
+}
+
+impl Line {
+    /// The command line's request with what the line says in its place; seeds count up where the line has none of its own,
+    /// `index` being the line's place among all.
+    pub(super) fn request(
+        &self,
+        of_all: &GenerateVideoRequest,
+        index: usize,
+    ) -> GenerateVideoRequest {
+        let line = &self.settings;
+        let mut request = of_all.clone();
+        request.prompt.clone_from(&line.prompt);
+        if let Some(negative_prompt) = &line.negative_prompt {
+            request.negative_prompt.clone_from(negative_prompt);
+        }
+        request.width = line.width.or(request.width);
+        request.height = line.height.or(request.height);
+        request.num_frames = line.num_frames.or(request.num_frames);
+        request.fps = line.fps.or(request.fps);
+        request.num_inference_steps = line.num_inference_steps.or(request.num_inference_steps);
+        request.guidance_scale = line.guidance_scale.or(request.guidance_scale);
+        if let Some(scheduler) = line.scheduler {
+            request.scheduler = match scheduler {
+                LineScheduler::Ddim => Scheduler::Ddim,
+                LineScheduler::Dpm => Scheduler::Dpm,
+            }
+            .into();
+        }
+        request.dynamic_cfg = line.dynamic_cfg.or(request.dynamic_cfg);
+        request.seed = line.seed.or_else(|| Some(request.seed?.wrapping_add(index as u64)));
+        if let Some(adapters) = &line.adapters {
+            let choice = |adapter: &LineAdapter| AdapterChoice {
+                name: adapter.name.clone(),
+                scale: adapter.scale,
+            };
+            request.adapters = adapters.iter().map(choice).collect();
+        }
+        request
+    }
+}
+
+/// Whether a video is there that says it was made by this request, as far as the request says anything.
+pub(super) fn is_made(video: &Target, request: &GenerateVideoRequest) -> bool {
+    let path = video.path(0);
+    let metadata = std::fs::read_to_string(metadata_path(&path)).ok();
+    let metadata = metadata.and_then(|text| serde_json::from_str::<VideoMetadata>(&text).ok());
+    let Some(made) = metadata.filter(|_| path.exists()) else { return false };
+    let scheduler = match Scheduler::try_from(request.scheduler) {
+        Ok(Scheduler::Ddim) => Some("ddim"),
+        Ok(Scheduler::Dpm) => Some("dpm"),
+        _ => None,
+    };
+    let is = |asked: Option<u32>, made: u32| asked.is_none_or(|asked| asked == made);
+    let adapters =
+        request.adapters.iter().map(|choice| (&*choice.name, choice.scale.unwrap_or(1.0)));
+    let of_made = made.adapters.iter().map(|adapter| (&*adapter.name, adapter.scale));
+    made.prompt == request.prompt
+        && made.negative_prompt.as_deref().is_none_or(|text| text == request.negative_prompt)
+        && is(request.width, made.width)
+        && is(request.height, made.height)
+        && is(request.num_frames, made.num_frames)
+        && is(request.fps, made.fps)
+        && is(request.num_inference_steps, made.num_inference_steps)
+        && request.guidance_scale.is_none_or(|asked| asked == made.guidance_scale)
+        && scheduler.is_none_or(|asked| asked == made.scheduler)
+        && request.dynamic_cfg.is_none_or(|asked| asked == made.dynamic_cfg)
+        && request.seed.is_none_or(|asked| asked == made.seed)
+        && adapters.eq(of_made)
+}
