@@ -69,7 +69,7 @@ pub fn run(args: AdaptersArgs) -> Result<(), Fatal> {
 fn interruptible(
     work: impl FnOnce(&AtomicBool) -> Result<(), Fatal> + Send + 'static,
 ) -> Result<(), Fatal> {
-    block_on(async {
+    tokio::runtime::Runtime::new().map_err(Fatal::failed)?.block_on(async {
         let interrupted = interruption()?;
         let flag = Arc::new(AtomicBool::new(false));
         let mut working = tokio::task::spawn_blocking({
@@ -119,7 +119,18 @@ fn pretty(value: &serde_json::Value) -> Result<String, Fatal> {
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, Fatal>>) -> Result<T, Fatal> {
-    tokio::runtime::Runtime::new().map_err(Fatal::failed)?.block_on(work)
+    let runtime = tokio::runtime::Runtime::new().map_err(Fatal::failed)?;
+    let result = runtime.block_on(async {
+        let interrupted = interruption()?;
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = interrupted => Err(cut()),
+        }
+    });
+    // What was cut is not waited for.
+    runtime.shutdown_background();
+    result
 }
 
 /// Prints an answer.

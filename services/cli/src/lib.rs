@@ -27,6 +27,7 @@ use cogwheel_service::Fatal;
 /// # Errors
 /// How it ended, if not well.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Fatal> {
+    cogwheel_engine::without_telemetry();
     let result = match args::parse(arguments) {
         // Help and version go to standard output and are no failure.
         Ok(Invocation::Text(text)) => print(&text),

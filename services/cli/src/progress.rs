@@ -10,6 +10,8 @@ use bars::Bars;
 use cogwheel_api::generation::v1::generate_video_response::Event;
 pub use lines::Lines;
 
+use crate::shown;
+
 /// Where progress is shown.
 pub struct Progress {
     lines: Lines,
@@ -25,7 +27,7 @@ impl Progress {
 
     /// Shows an event of video `index`.
     pub fn show(&mut self, index: u32, event: &Event) {
-        let line = self.lines.line(index, event);
+        let line = self.lines.line(index, event).map(|line| shown::line(&line));
         match (&mut self.bars, line) {
             (Some(bars), line) => bars.show(event, line),
             (None, Some(line)) => print(&line),
@@ -35,6 +37,7 @@ impl Progress {
 
     /// Tells something that is no event.
     pub fn note(&self, message: &str) {
+        let message = shown::line(message);
         match &self.bars {
             Some(bars) => bars.print(&format!("note: {message}")),
             None => print(&format!("note: {message}")),

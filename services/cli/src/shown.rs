@@ -18,9 +18,24 @@ pub(crate) fn value(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A message whose words are shown so.
+/// A message whose words are shown so, on one line.
 pub(crate) fn message(text: &str) -> String {
-    text.split(' ').map(value).collect::<Vec<_>>().join(" ")
+    line(&text.split(' ').map(value).collect::<Vec<_>>().join(" "))
+}
+
+/// A line as a terminal can show it: files and servers may say anything, also what moves a cursor, turns the direction of
+/// writing, or looks like another line of ours.
+pub(crate) fn line(text: &str) -> String {
+    let is_odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_odd(c) { shown.extend(c.escape_debug()) } else { shown.push(c) }
+    }
+    // What `escape_debug` leaves as it is.
+    shown.replace(is_odd, "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -36,6 +51,14 @@ mod tests {
         let shown = value(&long);
         assert_eq!(shown.chars().count(), 203);
         assert!(shown.starts_with("start") && shown.ends_with("end") && shown.contains("..."));
+    }
+
+    #[test]
+    fn what_moves_a_cursor_or_forges_a_line_is_written_out() {
+        let found = line("a\u{1b}[31mb\u{7}\nnote: c\r\u{202e}\u{9b}d é 漢字");
+        assert!(!found.chars().any(|c| c.is_control() || c == '\u{202e}'), "{found:?}");
+        assert!(found.contains("\\u{1b}[31m") && found.contains("\\nnote: c"), "{found}");
+        assert!(found.ends_with("d é 漢字"), "{found}");
     }
 
     #[test]

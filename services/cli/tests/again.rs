@@ -166,6 +166,13 @@ fn what_says_nothing_of_itself_or_nonsense_is_refused_in_one_line() {
         (file("half.json", br#"{"prompt": "a"}"#), "missing field"),
         (file("odd.json", ODD.as_bytes()), "scheduler '\\u{1b}[2J'"),
     ];
+    #[cfg(unix)]
+    {
+        let pipe = folder.path().join("pipe.mp4");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let output = ["--output", "out.mp4", "--from", pipe.to_str().unwrap()];
+        refused(&generate(&output), "no regular file");
+    }
     for (path, expected) in cases {
         let output = ["--output", "out.mp4", "--from", path.to_str().unwrap()];
         refused(&generate(&output), expected);

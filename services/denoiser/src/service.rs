@@ -297,7 +297,7 @@ impl From<VariantError> for Failure {
     fn from(error: VariantError) -> Self {
         match &error {
             VariantError::Merge(MergeError::Cancelled) => Self::Cancelled,
-            VariantError::Merge(MergeError::NotFinite { .. }) => {
+            VariantError::Merge(MergeError::NotFinite { .. } | MergeError::NoEffect { .. }) => {
                 Self::invalid("adapters.scale", error)
             }
             VariantError::Budget { .. } => Self::Exhausted(error.to_string()),

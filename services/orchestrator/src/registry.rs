@@ -41,6 +41,8 @@ pub(crate) struct Registry {
     max_adapters: usize,
     pub(crate) max_bytes: u64,
     names: Mutex<Shelf>,
+    /// Held while a file is examined.
+    examining: Mutex<()>,
 }
 
 /// What stands under names.
@@ -161,7 +163,13 @@ impl Registry {
         if length > self.max_bytes {
             return Err(self.too_large("path", length));
         }
-        Ok(Opened::read(files, alpha, &self.base))
+        // One at a time: a file that says much of itself takes many times as much memory while it is read.
+        let _turn = lock(&self.examining);
+        let opened = Opened::read(files, alpha, &self.base);
+        if opened.is_err() {
+            cogwheel_engine::give_back();
+        }
+        Ok(opened)
     }
 
     /// Says that a file is too large.
@@ -204,9 +212,11 @@ impl Registry {
         let known = shelf.adapters.get(&name).cloned();
         if let Some(known) = &known {
             if !is_same(known) {
-                let stated = known.alpha.map(|alpha| format!(" with alpha {alpha}"));
-                let found =
-                    format!("that it stands for {}{}", known.digest(), stated.unwrap_or_default());
+                let stated = known.alpha.map_or_else(
+                    || ", its alpha as the file has it".to_owned(),
+                    |alpha| format!(" with alpha {alpha}"),
+                );
+                let found = format!("that it stands for {}{stated}", known.digest());
                 return Err(Failure::AlreadyExists { kind: "adapter", name, found });
             }
             if sound.is_some_and(|sound| Arc::ptr_eq(&sound, known)) {

@@ -9,6 +9,7 @@ mod freed;
 mod options;
 mod runtime;
 mod session;
+mod telemetry;
 mod weight_source;
 mod worker;
 
@@ -17,6 +18,7 @@ pub use freed::give_back;
 pub use options::{Provider, SessionOptions, matrix_unit};
 pub use runtime::Runtime;
 pub use session::{Input, Output, Session, Variant, VariantInMaking, VariantMaker, WeakVariant};
+pub use telemetry::without_telemetry;
 pub use tokio_util::sync::CancellationToken;
 pub use weight_source::WeightSource;
 pub use worker::{

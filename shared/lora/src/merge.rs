@@ -72,6 +72,14 @@ pub enum MergeError {
         /// The precision.
         dtype: DType,
     },
+    /// The scales are so small that rounding leaves nothing of them.
+    #[error(
+        "adapters: expected an effect, found that not one weight is another in {dtype} after merging: raise the scales"
+    )]
+    NoEffect {
+        /// The precision.
+        dtype: DType,
+    },
     /// The threads cannot be started.
     #[error("cannot start threads to merge: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -106,20 +114,24 @@ pub fn merge(
         .thread_name(|index| format!("merge-{index}"))
         .build()?;
     let mut index = 0;
+    // A DoRA's norms may leave the weights as they are; whoever scales by 0 asks for that.
+    let mut is_changed = recipe.adapters().iter().all(|(_, scale)| *scale == 0.0);
     for (layer, terms) in layers {
-        let mut give = |name: String, values: Result<Tensor, MergeError>| {
-            let changed = ChangedTensor { name, tensor: values?, index, total };
+        let mut give = |name: String, tensor: Tensor| {
+            let changed = ChangedTensor { name, tensor, index, total };
             index += 1;
             if sink(changed).is_break() { Err(MergeError::Cancelled) } else { Ok(()) }
         };
         if terms.iter().any(|(target, _)| target.bias.is_some()) {
             let name = format!("{layer}.bias");
-            let bias = layer::bias(base, &name, &terms, dtype);
+            let bias = layer::bias(base, &name, &terms, dtype)?;
+            is_changed = is_changed || !layer::is_base(base, &name, &bias);
             give(name, bias)?;
         }
         let name = format!("{layer}.weight");
-        let weight = pool.install(|| layer::weight(base, &name, &terms, dtype, cancelled));
+        let weight = pool.install(|| layer::weight(base, &name, &terms, dtype, cancelled))?;
+        is_changed = is_changed || !layer::is_base(base, &name, &weight);
         give(name, weight)?;
     }
-    Ok(())
+    if is_changed { Ok(()) } else { Err(MergeError::NoEffect { dtype }) }
 }

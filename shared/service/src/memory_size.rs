@@ -9,7 +9,7 @@ pub struct MemorySize {
 
 /// Why a text is no amount of memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected bytes above 0, such as 8000000000, 8GB or 7.5GiB, found '{0}'")]
+#[error("expected a number of bytes, such as 8000000000, 8GB or 7.5GiB, found '{0}'")]
 pub struct MemorySizeError(String);
 
 /// `8G` is left out: half of all programs mean 10^9 by it and half 2^30.

@@ -23,6 +23,7 @@ where
     A: Args,
     S: AsyncFnOnce(A, Listener, Limits, &Shutdown) -> Result<(), Fatal>,
 {
+    cogwheel_engine::without_telemetry();
     let command = Process::<A>::command().name(name).about(about);
     let parsed = command.try_get_matches().and_then(|m| Process::<A>::from_arg_matches(&m));
     match parsed {

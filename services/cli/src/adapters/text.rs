@@ -3,6 +3,8 @@ use std::fmt::Write as _;
 
 use cogwheel_api::adapter::v1::Adapter;
 
+use crate::shown;
+
 /// An adapter in one line: layout, layers, ranks, alphas and what the scale comes to.
 pub(crate) fn summary(adapter: &Adapter, scale: f32) -> String {
     let Adapter { name, layout, num_targets, num_targets_of_model, size_bytes, .. } = adapter;
@@ -48,10 +50,10 @@ pub(super) fn full(adapter: &Adapter) -> String {
     let mut text = String::new();
     for (label, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{label:<10}{value}");
+        let _ = writeln!(text, "{label:<10}{}", shown::line(&value));
     }
     for warning in &adapter.warnings {
-        let _ = writeln!(text, "{:<10}{warning}", "warning");
+        let _ = writeln!(text, "{:<10}{}", "warning", shown::line(warning));
     }
     text
 }
@@ -63,7 +65,13 @@ pub(super) fn list(adapters: &[Adapter]) -> String {
     for Adapter { name, digest, size_bytes, layout, .. } in adapters {
         let digest: String = digest.chars().take(16).collect();
         let size = format!("{:.1} MB", *size_bytes as f64 / 1e6);
-        let _ = writeln!(text, "{name:<width$}  {digest}  {size:>9}  {layout}");
+        let _ = writeln!(
+            text,
+            "{:<width$}  {}  {size:>9}  {}",
+            shown::line(name),
+            shown::line(&digest),
+            shown::line(layout)
+        );
     }
     text
 }

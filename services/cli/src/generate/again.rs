@@ -115,6 +115,10 @@ impl Again {
         let text = if path.is_dir() {
             None
         } else {
+            // Opening a pipe would wait for whoever writes.
+            if !path.metadata().map_err(failed)?.is_file() {
+                return Err(malformed("no regular file".to_owned()));
+            }
             let mut file = File::open(path).map_err(failed)?;
             if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
                 Some(read_text(&mut file).map_err(failed)?)
@@ -292,6 +296,9 @@ fn printable(text: &str) -> String {
 
 fn read_text(file: &mut File) -> std::io::Result<String> {
     let mut text = String::new();
-    file.take(MAX_BYTES).read_to_string(&mut text)?;
+    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(std::io::Error::other("expected JSON of at most 1 MiB, found more"));
+    }
     Ok(text)
 }

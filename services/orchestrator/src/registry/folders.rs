@@ -35,7 +35,9 @@ impl Folders {
             let unreadable = |error: std::io::Error| unfit(dir, error);
             for entry in dir.read_dir().map_err(unreadable)? {
                 let path = entry.map_err(unreadable)?.path();
-                let is_file = path.extension().is_some_and(|e| ENDINGS.iter().any(|end| e == *end));
+                let is_file = path
+                    .extension()
+                    .is_some_and(|e| ENDINGS.iter().any(|end| e.eq_ignore_ascii_case(end)));
                 let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
                 let Some(name) = name.map(|name| name.to_string_lossy().into_owned()) else {
                     continue;

@@ -46,6 +46,8 @@ impl Names {
             Ok(metadata) if metadata.len() > MAX_BYTES => {
                 return Err(unfit(&format!("{} bytes", metadata.len())));
             }
+            // Reading a pipe would wait for whoever writes.
+            Ok(metadata) if !metadata.is_file() => return Err(unfit(&"no regular file")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             _ => {}
         }

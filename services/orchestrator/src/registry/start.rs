@@ -37,6 +37,7 @@ impl Registry {
             max_adapters: args.max_adapters,
             max_bytes: args.max_adapter_bytes.bytes,
             names: Mutex::default(),
+            examining: Mutex::default(),
         };
         let mut adapters: Adapters =
             given.iter().map(|adapter| (adapter.name.clone(), Arc::clone(adapter))).collect();

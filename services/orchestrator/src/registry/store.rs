@@ -57,11 +57,12 @@ impl Store {
             let expected = "expected a folder that can be written";
             Fatal::usage(format!("--data-dir {}: {expected}, found {found}", data_dir.display()))
         };
-        fs::create_dir_all(&dir).map_err(|error| unfit(&error))?;
-        let real = dir.canonicalize().map_err(|error| unfit(&error))?;
-        if folders.holds(&real) {
+        // What is refused leaves no folder behind: the nearest one that is there says where it would be.
+        let there = dir.ancestors().find_map(|there| there.canonicalize().ok());
+        if there.is_some_and(|there| folders.holds(&there)) {
             return Err(unfit(&"one whose adapters/ is part of an --adapter-dir"));
         }
+        fs::create_dir_all(&dir).map_err(|error| unfit(&error))?;
         let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK));
         let lock = lock.map_err(|error| unfit(&error))?;
         match lock.try_lock() {

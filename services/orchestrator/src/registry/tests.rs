@@ -432,6 +432,27 @@ fn names_that_cannot_be_read_end_the_start_and_are_not_written_over() {
 }
 
 /// Without them nobody tells who registers a file of SAT's that it wants another scale.
+/// It waited for a writer for ever, and for no signal.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_place_of_the_names_ends_the_start_and_is_not_waited_for() {
+    let data = tempfile::tempdir().unwrap();
+    drop(open(&durable(&data)));
+    let names = data.path().join("adapters/adapters.json");
+    let _ = std::fs::remove_file(&names);
+    let made = std::process::Command::new("mkfifo").arg(&names).status().unwrap();
+    assert!(made.success());
+    let fatal = try_open(&durable(&data)).unwrap_err();
+    assert!(fatal.message.contains("no regular file"), "{}", fatal.message);
+}
+
+#[test]
+fn endings_count_in_capitals_too() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(file("neon"), dir.path().join("Loud.SafeTensors")).unwrap();
+    assert_eq!(names(&open(&folder(&dir))), ["Loud"]);
+}
+
 #[test]
 fn adapters_are_judged_by_the_models_weights_where_these_are_there() {
     let neon = fs::read(file("neon")).unwrap();

@@ -39,9 +39,14 @@ impl Stages {
         let mut client = DenoiserServiceClient::new(peer.channel.clone());
         let answer = client.put_adapter(terms.request(ReceiverStream::new(requests))).await;
         // A file that cannot be read is why the denoiser found it too short.
-        let unreadable = |error| {
+        let unreadable = |error: io::Error| {
+            // Where it lies here is nothing to tell a client.
             let path = adapter.files().weights.display();
-            Failure::Unfit(format!("adapter '{}': {path}: {error}", adapter.name()))
+            tracing::warn!(name = adapter.name(), %path, %error, "an adapter's file cannot be read");
+            Failure::Unfit(format!(
+                "adapter '{}': its file cannot be read: {error}",
+                adapter.name()
+            ))
         };
         reading.await.map_err(|error| Failure::Internal(error.to_string()))?.map_err(unreadable)?;
         answer.map(drop).map_err(|status| match status.code() {

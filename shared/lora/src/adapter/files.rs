@@ -109,7 +109,8 @@ fn only(dir: &Path) -> Result<PathBuf, AdapterError> {
 }
 
 fn has_ending(path: &Path, endings: &[&str]) -> bool {
-    path.extension().is_some_and(|found| endings.iter().any(|ending| found == *ending))
+    path.extension()
+        .is_some_and(|found| endings.iter().any(|ending| found.eq_ignore_ascii_case(ending)))
 }
 
 fn not_found(path: &Path, expected: impl Into<String>, found: impl Into<String>) -> AdapterError {

@@ -90,6 +90,23 @@ pub(super) fn bias(
     }
 }
 
+/// Whether a tensor is the base's, rounded.
+pub(super) fn is_base(base: &Weights, name: &str, made: &Tensor) -> bool {
+    let base = base.get(name).and_then(|view| floats(view.dtype, &view.bytes));
+    let Some(base) = base else { return false };
+    match made.dtype() {
+        DType::F16 => is_rounded::<f16>(&base, made),
+        DType::BF16 => is_rounded::<bf16>(&base, made),
+        _ => is_rounded::<f32>(&base, made),
+    }
+}
+
+fn is_rounded<T: Rounded>(values: &[f32], made: &Tensor) -> bool {
+    let mut rounded: Vec<T> = bytemuck::zeroed_vec(values.len());
+    T::round(values, &mut rounded);
+    bytemuck::cast_slice::<T, u8>(&rounded) == &made.bytes()[..]
+}
+
 fn rounded<T: Rounded>(
     values: &[f32],
     name: &str,

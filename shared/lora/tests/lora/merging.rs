@@ -221,6 +221,20 @@ fn a_scale_that_leaves_the_range_of_the_precision_is_refused() {
     assert_eq!(error.to_string(), expected);
 }
 
+/// A scale that is rounded away made the model itself, and said nothing.
+#[test]
+fn a_scale_that_rounding_leaves_nothing_of_is_refused_and_zero_is_not() {
+    let (_, weights) = base();
+    for (scale, dtype) in [(1e-30, DType::F32), (1e-30, DType::BF16), (1e-12, DType::F16)] {
+        let error = merged(&weights, &[(adapter("attention.safetensors"), scale)], dtype);
+        assert!(matches!(error, Err(MergeError::NoEffect { .. })), "{scale} in {dtype}");
+    }
+    let one = merged(&weights, &[(adapter("attention.safetensors"), 1e-6)], DType::F32);
+    assert!(one.is_ok(), "fp32 holds it");
+    let zero = merged(&weights, &[(adapter("dora.safetensors"), 0.0)], DType::F32);
+    assert!(zero.is_ok(), "a DoRA's norms remain");
+}
+
 #[test]
 fn a_base_of_another_shape_and_an_integer_precision_are_refused() {
     let dir = tempfile::tempdir().unwrap();
