@@ -81,7 +81,7 @@ fn several_videos_and_their_latents_are_numbered_and_differ() {
     let frames = SafeTensors::deserialize(&files[1]).unwrap();
     assert_eq!(frames.tensor("frames").unwrap().shape(), [9, 64, 64, 3]);
     let latents = SafeTensors::deserialize(&files[0]).unwrap();
-    assert_eq!(latents.tensor("latents").unwrap().shape(), [3, 8, 8, 8]);
+    assert_eq!(latents.tensor("latents").unwrap().shape(), [3, 16, 8, 8]);
 }
 
 #[test]
