@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 from transformers import T5Tokenizer
 
 import captions
@@ -43,6 +44,13 @@ def corpus(seed):
         yield " ".join([word] * 6)
 
 
+def forget_folder(model):
+    """Takes the temporary folder out of the file, which otherwise differs from run to run."""
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model.read_bytes())
+    proto.trainer_spec.model_prefix = "spiece"
+    model.write_bytes(proto.SerializeToString())
+
+
 def train(run):
     """Stage `tokenizer`: writes work/tokenizer."""
     with tempfile.TemporaryDirectory() as folder:
@@ -52,6 +60,7 @@ def train(run):
             pad_id=0, eos_id=1, unk_id=2, bos_id=-1, normalization_rule_name="nmt_nfkc_cf", minloglevel=2,
         )
         model = Path(folder) / "spiece.model"
+        forget_folder(model)
         tokenizer = T5Tokenizer.from_pretrained(folder, extra_ids=EXTRA, model_max_length=LENGTH)
         tokenizer.save_pretrained(run.work / "tokenizer")
         (run.work / "tokenizer" / "spiece.model").write_bytes(model.read_bytes())
