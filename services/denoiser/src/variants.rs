@@ -197,11 +197,7 @@ impl Variants {
         let variant = self.variant(base, id, wanted, progress).await?;
         place.made();
         let mut resident = self.resident();
-        if pinned == Some(true) && !resident.pin(&id, true) {
-            // It may be there only as long as somebody uses it, since there was no place before.
-            resident.insert(id, variant.clone());
-        }
-        if pinned == Some(true) && !resident.pin(&id, true) {
+        if pinned == Some(true) && !resident.keep_pinned(id, &variant) {
             let (bytes, budget) = (variant.byte_length() as u64, resident.budget());
             return Err(VariantError::Budget { bytes, budget });
         }

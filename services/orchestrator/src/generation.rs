@@ -22,6 +22,8 @@ use crate::service::{DecodeEvent, DenoiseEvent, EncodeEvent, PrepareEvent, Stage
 /// The chain of stages for one request: embeddings once, then latents and frames for each video.
 pub(crate) struct Generation<'a> {
     pub(crate) plan: Plan,
+    /// Whether the variant stays in memory.
+    pub(crate) pinned: bool,
     pub(crate) model: &'a Model,
     pub(crate) stages: &'a Stages,
     pub(crate) responder: &'a Responder<GenerateVideoResponse>,
@@ -140,7 +142,7 @@ impl Generation<'_> {
     }
 
     async fn try_to_prepare(&self, handover: &Handover<'_>) -> Result<(), Failure> {
-        let (adapters, pinned) = (handover.scales(), self.plan.pinned.then_some(true));
+        let (adapters, pinned) = (handover.scales(), self.pinned.then_some(true));
         let mut call = self.stages.prepare_variant(adapters, pinned, self.terms).await?;
         while let Some(event) = call.next().await? {
             if let PrepareEvent::Merging(merging) = event {
@@ -176,7 +178,7 @@ impl Generation<'_> {
             sampling: Some(self.plan.sampling_of(index)),
             size: Some(self.plan.size),
             adapters: handover.scales(),
-            pinned: self.plan.pinned,
+            pinned: self.pinned,
         };
         let mut tensors = vec![("prompt_embeds", embeddings.prompt.clone())];
         let optional = [

@@ -51,8 +51,6 @@ pub(crate) struct Plan {
     pub(crate) return_latents: bool,
     /// In the order of the request.
     pub(crate) adapters: Vec<ChosenAdapter>,
-    /// Whether their variant stays in memory.
-    pub(crate) pinned: bool,
     /// `[tokens, width]` of one prompt's embedding.
     pub(crate) embedding_shape: [usize; 2],
     /// What the user should know before the work starts.
@@ -154,7 +152,6 @@ impl Plan {
             initial_latents,
             return_latents: request.return_latents,
             adapters,
-            pinned: false,
             embedding_shape,
             notices,
         })

@@ -218,8 +218,8 @@ impl GenerationService for Orchestrator {
         let trace = TraceId::of(request.metadata()).unwrap_or_else(TraceId::random);
         let (limits, residency) = (&self.settings.limits, self.settings.residency);
         let adapters = self.registry.adapters();
-        let mut plan = Plan::new(request.into_inner(), &self.model, &adapters, limits, residency)?;
-        plan.pinned = self.settings.adapters.pins.iter().any(|pin| pin.is_of(&plan.adapters));
+        let plan = Plan::new(request.into_inner(), &self.model, &adapters, limits, residency)?;
+        let pinned = self.settings.adapters.pins.iter().any(|pin| pin.is_of(&plan.adapters));
         let terms = Terms { trace, deadline: call.deadline() };
         let span = tracing::info_span!("generation", id = %trace);
         let turns = Arc::clone(&self.turns);
@@ -228,7 +228,7 @@ impl GenerationService for Orchestrator {
         Ok(call.respond(|responder| {
             async move {
                 let (stages, model, responder) = (&*stages, &*model, &responder);
-                let generation = Generation { plan, model, stages, responder, terms };
+                let generation = Generation { plan, pinned, model, stages, responder, terms };
                 generation.run(&turns, ahead).await
             }
             .instrument(span)

@@ -1,7 +1,9 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
+use cogwheel_api::denoiser::v1::Scheduler;
 use cogwheel_service::{Address, ComputeArgs, LogArgs};
+use serde::Deserialize;
 
 use super::{Lora, MemorySize, NamedAdapter};
 
@@ -119,12 +121,22 @@ pub struct GenerateArgs {
 }
 
 /// Schedulers by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum SchedulerName {
     /// CogVideoXDDIMScheduler.
     Ddim,
     /// CogVideoXDPMScheduler.
     Dpm,
+}
+
+impl From<SchedulerName> for Scheduler {
+    fn from(name: SchedulerName) -> Self {
+        match name {
+            SchedulerName::Ddim => Self::Ddim,
+            SchedulerName::Dpm => Self::Dpm,
+        }
+    }
 }
 
 /// On or off.

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::ValueEnum as _;
 use cogwheel_api::generation::v1::{AcceptedAdapter, AdapterChoice};
 use cogwheel_orchestrator::{AdapterMetadata, RegisteredAdapter, VideoMetadata};
 use cogwheel_service::Fatal;
@@ -22,6 +23,8 @@ const MAX_BYTES: u64 = 1 << 20;
 pub(super) struct Again {
     path: PathBuf,
     metadata: VideoMetadata,
+    /// The metadata's.
+    scheduler: SchedulerName,
 }
 
 /// Why a video cannot be made again.
@@ -112,42 +115,37 @@ impl Again {
     pub(super) fn read(path: &Path) -> Result<Self, AgainError> {
         let failed = |source| AgainError::Io { path: path.to_path_buf(), source };
         let malformed = |found: String| AgainError::Malformed { path: path.to_path_buf(), found };
-        let text = if path.is_dir() {
-            None
-        } else {
+        let text = match path.metadata().map_err(failed)? {
+            folder if folder.is_dir() => None,
             // Opening a pipe would wait for whoever writes.
-            if !path.metadata().map_err(failed)?.is_file() {
-                return Err(malformed("no regular file".to_owned()));
+            other if !other.is_file() => return Err(malformed("no regular file".to_owned())),
+            _ if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) => {
+                Some(read_text(path).map_err(failed)?)
             }
-            let mut file = File::open(path).map_err(failed)?;
-            if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
-                Some(read_text(&mut file).map_err(failed)?)
-            } else {
-                match read_metadata(&mut file) {
-                    Ok(text) => text,
-                    Err(MetadataError::NotMp4) => None,
-                    Err(MetadataError::Io(source)) => return Err(failed(source)),
-                    Err(error) => return Err(malformed(error.to_string())),
-                }
-            }
+            _ => match read_metadata(File::open(path).map_err(failed)?) {
+                Ok(text) => text,
+                Err(MetadataError::NotMp4) => None,
+                Err(MetadataError::Io(source)) => return Err(failed(source)),
+                Err(error) => return Err(malformed(error.to_string())),
+            },
         };
         let text = match text {
             Some(text) => text,
             None => {
                 let beside = metadata_path(path);
-                let none =
-                    |_| AgainError::None { path: path.to_path_buf(), beside: beside.clone() };
-                let mut file = File::open(&beside).map_err(none)?;
-                read_text(&mut file).map_err(failed)?
+                if !beside.is_file() {
+                    return Err(AgainError::None { path: path.to_path_buf(), beside });
+                }
+                read_text(&beside).map_err(failed)?
             }
         };
         let metadata: VideoMetadata =
             serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-        if !matches!(metadata.scheduler.as_str(), "ddim" | "dpm") {
+        let scheduler = SchedulerName::from_str(&metadata.scheduler, false).map_err(|_| {
             let found = shown::value(&metadata.scheduler).escape_debug().to_string();
-            return Err(malformed(format!("scheduler '{found}'")));
-        }
-        Ok(Self { path: path.to_path_buf(), metadata })
+            malformed(format!("scheduler '{found}'"))
+        })?;
+        Ok(Self { path: path.to_path_buf(), metadata, scheduler })
     }
 
     /// Fills in what the command line leaves open.
@@ -164,10 +162,8 @@ impl Again {
         args.num_inference_steps.get_or_insert(from.num_inference_steps);
         args.guidance_scale.get_or_insert(from.guidance_scale);
         args.seed.get_or_insert(from.seed);
-        let recorded =
-            if from.scheduler == "dpm" { SchedulerName::Dpm } else { SchedulerName::Ddim };
         // Whether guidance varies follows from the scheduler where another one is asked for.
-        if *args.scheduler.get_or_insert(recorded) == recorded {
+        if *args.scheduler.get_or_insert(self.scheduler) == self.scheduler {
             args.dynamic_cfg.get_or_insert(if from.dynamic_cfg { Switch::On } else { Switch::Off });
         }
     }
@@ -294,9 +290,17 @@ fn printable(text: &str) -> String {
     shown::value(text).escape_debug().to_string()
 }
 
-fn read_text(file: &mut File) -> std::io::Result<String> {
+/// What lies beside a video, if it says how that was made.
+pub(super) fn metadata_beside(video: &Path) -> Option<VideoMetadata> {
+    let path = metadata_path(video);
+    let text = path.is_file().then(|| read_text(&path).ok())??;
+    serde_json::from_str(&text).ok()
+}
+
+/// Reads a regular file.
+fn read_text(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(std::io::Error::other("expected JSON of at most 1 MiB, found more"));
     }

@@ -4,13 +4,15 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum as _;
 use cogwheel_api::denoiser::v1::Scheduler;
 use cogwheel_api::generation::v1::{AdapterChoice, GenerateVideoRequest};
-use cogwheel_orchestrator::VideoMetadata;
 use cogwheel_service::Fatal;
 use serde::Deserialize;
 
-use crate::output::{Target, metadata_path};
+use super::again::metadata_beside;
+use crate::args::SchedulerName;
+use crate::output::Target;
 use crate::shown;
 
 /// More than thousands of prompts take.
@@ -46,17 +48,10 @@ struct LineSettings {
     fps: Option<u32>,
     num_inference_steps: Option<u32>,
     guidance_scale: Option<f64>,
-    scheduler: Option<LineScheduler>,
+    scheduler: Option<SchedulerName>,
     dynamic_cfg: Option<bool>,
     seed: Option<u64>,
     adapters: Option<Vec<LineAdapter>>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum LineScheduler {
-    Ddim,
-    Dpm,
 }
 
 #[derive(Debug, Deserialize)]
@@ -177,11 +172,7 @@ impl Line {
         request.num_inference_steps = line.num_inference_steps.or(request.num_inference_steps);
         request.guidance_scale = line.guidance_scale.or(request.guidance_scale);
         if let Some(scheduler) = line.scheduler {
-            request.scheduler = match scheduler {
-                LineScheduler::Ddim => Scheduler::Ddim,
-                LineScheduler::Dpm => Scheduler::Dpm,
-            }
-            .into();
+            request.scheduler = Scheduler::from(scheduler).into();
         }
         request.dynamic_cfg = line.dynamic_cfg.or(request.dynamic_cfg);
         request.seed = line.seed.or_else(|| Some(request.seed?.wrapping_add(index as u64)));
@@ -199,14 +190,10 @@ impl Line {
 /// Whether a video is there that says it was made by this request, as far as the request says anything.
 pub(super) fn is_made(video: &Target, request: &GenerateVideoRequest) -> bool {
     let path = video.path(0);
-    let metadata = std::fs::read_to_string(metadata_path(&path)).ok();
-    let metadata = metadata.and_then(|text| serde_json::from_str::<VideoMetadata>(&text).ok());
-    let Some(made) = metadata.filter(|_| path.exists()) else { return false };
-    let scheduler = match Scheduler::try_from(request.scheduler) {
-        Ok(Scheduler::Ddim) => Some("ddim"),
-        Ok(Scheduler::Dpm) => Some("dpm"),
-        _ => None,
-    };
+    let Some(made) = metadata_beside(&path).filter(|_| path.exists()) else { return false };
+    let scheduler = SchedulerName::from_str(&made.scheduler, false).map(Scheduler::from);
+    let is_scheduler = request.scheduler == i32::from(Scheduler::Unspecified)
+        || scheduler.is_ok_and(|made| request.scheduler == i32::from(made));
     let is = |asked: Option<u32>, made: u32| asked.is_none_or(|asked| asked == made);
     let adapters =
         request.adapters.iter().map(|choice| (&*choice.name, choice.scale.unwrap_or(1.0)));
@@ -219,7 +206,7 @@ pub(super) fn is_made(video: &Target, request: &GenerateVideoRequest) -> bool {
         && is(request.fps, made.fps)
         && is(request.num_inference_steps, made.num_inference_steps)
         && request.guidance_scale.is_none_or(|asked| asked == made.guidance_scale)
-        && scheduler.is_none_or(|asked| asked == made.scheduler)
+        && is_scheduler
         && request.dynamic_cfg.is_none_or(|asked| asked == made.dynamic_cfg)
         && request.seed.is_none_or(|asked| asked == made.seed)
         && adapters.eq(of_made)

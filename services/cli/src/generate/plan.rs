@@ -143,46 +143,54 @@ impl Plan {
         if compare.is_some() && request.adapters.is_empty() {
             return Err(Fatal::usage("--compare: expected --lora or --adapter, found neither"));
         }
-        let mut broken_lines = 0;
-        let jobs = match batch {
+        let mut plan =
+            Self { source, jobs: Vec::new(), notices, compare, loras, again, broken_lines: 0 };
+        let job = Job { request, video, latents: output_latents };
+        match batch {
             None => {
-                check(&source, &request)?;
-                vec![Job { request, video, latents: output_latents }]
+                plan.check(&job.request)?;
+                plan.jobs.push(job);
             }
-            Some(batch) => {
-                broken_lines = batch.broken.len();
-                notices.extend(batch.broken.iter().cloned());
-                let mut jobs = Vec::new();
-                for (index, line) in batch.lines.iter().enumerate() {
-                    let request = line.request(&request, index);
-                    if let Err(fatal) = check(&source, &request) {
-                        let message = format!("line {}: {}", line.number, fatal.message);
-                        if !args.skip_broken_lines {
-                            return Err(Fatal { message, ..fatal });
-                        }
-                        notices.push(message);
-                        broken_lines += 1;
-                        continue;
-                    }
-                    let video = video.one(line.number);
-                    if is_made(&video, &request) {
-                        notices.push(format!("{} is there already", video.path(0).display()));
-                        continue;
-                    }
-                    let latents = output_latents.as_ref().map(|target| target.one(line.number));
-                    jobs.push(Job { request, video, latents });
-                }
-                jobs
-            }
-        };
-        Ok(Self { source, jobs, notices, compare, loras, again, broken_lines })
+            Some(batch) => plan.add_lines(batch, &job, args.skip_broken_lines)?,
+        }
+        Ok(plan)
     }
-}
 
-/// What a server would answer, before a single weight is loaded.
-fn check(source: &Source, request: &GenerateVideoRequest) -> Result<(), Fatal> {
-    match source {
-        Source::Model(settings) => Chain::check(settings, request).map_err(client::refusal),
-        Source::Endpoint(_) => Ok(()),
+    /// A job for each line of a prompt file, but for what is there already.
+    ///
+    /// # Errors
+    /// A line that cannot be made, unless it is to be skipped.
+    fn add_lines(&mut self, batch: Batch, of_all: &Job, skip_broken: bool) -> Result<(), Fatal> {
+        let Batch { lines, broken } = batch;
+        self.broken_lines = broken.len();
+        self.notices.extend(broken);
+        for (index, line) in lines.iter().enumerate() {
+            let job = Job {
+                request: line.request(&of_all.request, index),
+                video: of_all.video.one(line.number),
+                latents: of_all.latents.as_ref().map(|target| target.one(line.number)),
+            };
+            if let Err(fatal) = self.check(&job.request) {
+                let message = format!("line {}: {}", line.number, fatal.message);
+                if !skip_broken {
+                    return Err(Fatal { message, ..fatal });
+                }
+                self.notices.push(message);
+                self.broken_lines += 1;
+            } else if is_made(&job.video, &job.request) {
+                self.notices.push(format!("{} is there already", job.video.path(0).display()));
+            } else {
+                self.jobs.push(job);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a server would answer, before a single weight is loaded.
+    fn check(&self, request: &GenerateVideoRequest) -> Result<(), Fatal> {
+        match &self.source {
+            Source::Model(settings) => Chain::check(settings, request).map_err(client::refusal),
+            Source::Endpoint(_) => Ok(()),
+        }
     }
 }

@@ -3,7 +3,7 @@ use cogwheel_api::generation::v1::{GenerateVideoRequest, OutputFormat};
 use cogwheel_api::tensor_message;
 use cogwheel_tensor::Tensor;
 
-use crate::args::{GenerateArgs, SchedulerName, Switch};
+use crate::args::{GenerateArgs, Switch};
 use crate::latents;
 use crate::output::Kind;
 
@@ -13,11 +13,7 @@ pub(super) fn request(
     kind: Kind,
     initial_latents: Option<&Tensor>,
 ) -> GenerateVideoRequest {
-    let scheduler = match args.scheduler {
-        None => Scheduler::Unspecified,
-        Some(SchedulerName::Ddim) => Scheduler::Ddim,
-        Some(SchedulerName::Dpm) => Scheduler::Dpm,
-    };
+    let scheduler = args.scheduler.map_or(Scheduler::Unspecified, Scheduler::from);
     let output_format = match kind {
         Kind::Mp4 => OutputFormat::Mp4,
         Kind::Gif => OutputFormat::Gif,

@@ -87,6 +87,14 @@ impl Resident {
         kept.map(|kept| kept.pinned = pinned).is_some()
     }
 
+    /// Pins a variant, and keeps it if it is there only as long as somebody uses it; whether there is a place for it.
+    pub(super) fn keep_pinned(&mut self, id: VariantId, variant: &Variant) -> bool {
+        if !self.kept.contains_key(&id) {
+            self.insert(id, variant.clone());
+        }
+        self.pin(&id, true)
+    }
+
     /// Whether a variant of so many bytes can be kept beside the pinned ones.
     pub(super) fn has_place(&self, id: &VariantId, bytes: u64) -> bool {
         let pinned = self.kept.iter().filter(|(other, kept)| kept.pinned && *other != id);
