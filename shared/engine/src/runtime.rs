@@ -1,3 +1,4 @@
+mod arena;
 mod locate;
 
 use std::{
@@ -82,6 +83,7 @@ fn environment(library: &Path) -> Result<Environment, EngineError> {
         .map_err(|error| failed(error.message().to_owned()))?;
     // At its default level ONNX Runtime formats a message for every node of every run.
     environment.set_log_level(LogLevel::Warning);
+    arena::register(&environment).map_err(|error| failed(error.message().to_owned()))?;
     Ok(environment)
 }
 

@@ -89,7 +89,7 @@ impl Session {
         cancellation: &CancellationToken,
     ) -> Result<Vec<Output>, EngineError> {
         let needs_sibling = variant.is_some_and(|variant| !variant.0.tensors.is_empty());
-        let termination = Termination::on(cancellation, needs_sibling)?;
+        let termination = Termination::on(cancellation)?;
         let values = inputs
             .iter()
             .map(|(name, input)| Ok((*name, input.value()?)))

@@ -87,6 +87,10 @@ fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<SessionBuilder
         .map_err(&failed)?
         .with_log_level(LogLevel::Warning)
         .map_err(&failed)?;
+    if options.variants {
+        // A model and its variants run one at a time, so they share the memory they compute in.
+        builder = builder.with_env_allocators().map_err(&failed)?;
+    }
     if let Some(threads) = options.threads {
         builder = builder.with_intra_threads(threads).map_err(&failed)?;
     }

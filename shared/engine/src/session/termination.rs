@@ -29,21 +29,11 @@ impl Wake for Terminate {
     }
 }
 
-/// Has the named arenas give their free memory back at the end of a run.
-const SHRINK_KEY: &str = "memory.enable_memory_arena_shrinkage";
-
 impl Termination {
-    /// For a run after which the session keeps no memory of its own where `shrink` says so: one of several sessions of
-    /// which one runs at a time.
-    ///
     /// # Errors
     /// [`EngineError::Cancelled`] when the token has fired already.
-    pub(super) fn on(token: &CancellationToken, shrink: bool) -> Result<Self, EngineError> {
-        let failed = EngineError::of("setting up a run");
-        let mut options = RunOptions::new().map_err(&failed)?;
-        if shrink {
-            options.set(SHRINK_KEY, "cpu:0").map_err(&failed)?;
-        }
+    pub(super) fn on(token: &CancellationToken) -> Result<Self, EngineError> {
+        let options = RunOptions::new().map_err(EngineError::of("setting up a run"))?;
         let options = Arc::new(Terminate(options));
         let waker = Waker::from(Arc::clone(&options));
         let mut cancelled = Box::pin(token.clone().cancelled_owned());
