@@ -139,20 +139,20 @@ impl<'a> Clip<'a> {
         self.wake() > 0.05
     }
 
-    /// Brightness in the middle of the box over that of the foreground: 1 where it is filled.
+    /// Brightness in the middle of the shape over that of the foreground: 1 where it is filled. The middle is that of its
+    /// area: in a triangle the middle of the box lies near the sides.
     pub fn hollow(&self) -> f32 {
         let brightness = |frame: &[f32], at: usize| {
             frame[3 * at..3 * at + 3].iter().copied().fold(0.0, f32::max)
         };
         let ratio = |index: usize| {
-            let (frame, mask, bounds) =
-                (self.frames[index], &self.masks[index], self.bounds(index));
+            let (frame, mask) = (self.frames[index], &self.masks[index]);
             let inside: Vec<f32> =
                 (0..mask.len()).filter(|at| mask[*at]).map(|at| brightness(frame, at)).collect();
             if inside.is_empty() {
                 return 1.0;
             }
-            let (y, x) = ((bounds.top + bounds.bottom) / 2, (bounds.left + bounds.right) / 2);
+            let [x, y] = self.middle(index);
             let rows = y.saturating_sub(2)..(y + 3).min(self.height());
             let columns = x.saturating_sub(2)..(x + 3).min(self.width);
             let middle: Vec<f32> = rows
@@ -197,19 +197,33 @@ impl<'a> Clip<'a> {
         if total.is_empty() { 0.0 } else { mean(&total) }
     }
 
+    /// The centre of gravity (x, y) of what lies between the first and the last pixel of each row, rounded.
+    fn middle(&self, index: usize) -> [usize; 2] {
+        let (mut area, mut x, mut y) = (0.0, 0.0, 0.0);
+        for (row, first, last) in self.spans(index) {
+            let length = (last - first + 1) as f32;
+            area += length;
+            x += length * (first + last) as f32 / 2.0;
+            y += length * row as f32;
+        }
+        [x, y].map(|sum: f32| (sum / f32::max(area, 1.0)).round() as usize)
+    }
+
+    /// Row, first and last pixel of each row in the box: all shapes being convex, what an outline surrounds.
+    fn spans(&self, index: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+        let Bounds { top, bottom, left, right } = self.bounds(index);
+        (top..bottom).filter_map(move |row| {
+            let mask = &self.masks[index][row * self.width..][left..right];
+            let (first, last) = (mask.iter().position(|x| *x)?, mask.iter().rposition(|x| *x)?);
+            Some((row, left + first, left + last))
+        })
+    }
+
     /// Share of the box that lies between the first and the last pixel of each row: square 1, circle 0.79, triangle 0.5.
     fn fill(&self) -> f32 {
         let ratio = |index: usize| {
             let Bounds { top, bottom, left, right } = self.bounds(index);
-            let spanned: usize = (top..bottom)
-                .map(|row| {
-                    let row = &self.masks[index][row * self.width..][left..right];
-                    match (row.iter().position(|x| *x), row.iter().rposition(|x| *x)) {
-                        (Some(first), Some(last)) => last - first + 1,
-                        _ => 0,
-                    }
-                })
-                .sum();
+            let spanned: usize = self.spans(index).map(|(_, first, last)| last - first + 1).sum();
             let area = (bottom - top) * (right - left);
             if area == 0 { 0.0 } else { spanned as f32 / area as f32 }
         };

@@ -106,6 +106,21 @@ fn every_effect_is_seen_and_hides_neither_colour_nor_direction() {
 }
 
 #[test]
+fn the_outline_of_every_shape_is_told_from_the_shape() {
+    for (color, rgb) in COLORS {
+        for shape in ["circle", "square", "triangle"] {
+            for neon in [false, true] {
+                let look = Look { neon, ..Look::default() };
+                let frames = draw(rgb, shape, [1.0, 0.0], 0.05, look);
+                let clip = Clip::new(&frames, SIDE, SIDE);
+                assert_eq!(clip.is_neon(), neon, "{color} {shape}: {}", clip.hollow());
+                assert_eq!(clip.shape(), shape, "{color}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_clip_that_shows_nothing_is_read_without_a_panic() {
     let frames = vec![0.5; FRAMES * SIDE * SIDE * 3];
     let clip = Clip::new(&frames, SIDE, SIDE);

@@ -1,8 +1,9 @@
-"""Puts the trained parts together as a checkpoint folder in diffusers' layout, fp16."""
+"""Puts the trained parts together as a checkpoint folder in diffusers' layout, fp16, and lists the digests of all files."""
 
 import json
 import shutil
 
+import blake3
 import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXPipeline, CogVideoXTransformer3DModel
 from transformers import T5EncoderModel
@@ -28,9 +29,21 @@ def train(run):
     shutil.copy(run.work / "tokenizer" / "spiece.model", folder / "tokenizer")
     for file in folder.rglob("*config.json"):
         clean(file)
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            print(f"{file.stat().st_size:>9} {file.relative_to(folder)}")
+    for file in files(folder):
+        print(f"{file.stat().st_size:>9} {file.relative_to(folder)}")
+    for folder in (folder, run.output / "adapters"):
+        write_sums(folder)
+
+
+def files(folder):
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def write_sums(folder):
+    """B3SUMS: the digest of every other file, as b3sum writes it and `make demo` and `cogwheel doctor` check it."""
+    named = [file for file in files(folder) if file.name != "B3SUMS"]
+    lines = [f"{blake3.blake3(file.read_bytes()).hexdigest()}  {file.relative_to(folder).as_posix()}\n" for file in named]
+    (folder / "B3SUMS").write_text("".join(lines))
 
 
 def clean(file):

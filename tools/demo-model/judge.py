@@ -121,14 +121,24 @@ def bounces(frames):
     return oscillation(frames) > 2.5
 
 
+def middle(mask):
+    """The centre of gravity (x, y) of what the spans of the mask cover, rounded half up."""
+    rows, first, last = spans(mask).T
+    lengths = last - first + 1
+    total = max(lengths.sum(), 1)
+    return tuple(int(np.floor((lengths * at).sum() / total + 0.5)) for at in ((first + last) / 2, rows))
+
+
 def hollow(frames):
-    """Brightness in the middle 5x5 px of the box over that of the foreground, median over the frames: 1 filled, about 0.2 outline."""
+    """Brightness in the middle 5x5 px of the shape over that of the foreground, median over the frames: 1 filled, about 0.2 outline.
+
+    The middle is that of its area: in a triangle the middle of the box lies near the sides.
+    """
     ratios = []
     brightness = frames.max(axis=3)
     for frame, mask in zip(brightness, masks(frames)):
-        top, bottom, left, right = box(mask)
-        y, x = (top + bottom) // 2, (left + right) // 2
-        ratios.append(frame[y - 2 : y + 3, x - 2 : x + 3].mean() / max(frame[mask].mean(), 1e-6) if mask.any() else 1.0)
+        x, y = middle(mask)
+        ratios.append(frame[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].mean() / max(frame[mask].mean(), 1e-6) if mask.any() else 1.0)
     return float(np.median(ratios))
 
 

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod doctor;
+mod examples;
 mod generate;
 mod lora;
 mod merge;
@@ -15,7 +16,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use cogwheel_service::{Fatal, one_line};
+use cogwheel_service::{Fatal, HELP_WIDTH, one_line};
 
 pub use adapters::{AdaptersAction, AdaptersArgs};
 pub use cogwheel_service::{MemorySize, MemorySizeError};
@@ -27,13 +28,16 @@ pub use serve::ServeArgs;
 
 use crate::shown;
 
+/// Heading of how the model is computed, as that of [`cogwheel_service::ComputeArgs`].
+const COMPUTING: &str = "Computing";
+
 /// What `generate` logs: its own output should not drown in the log lines of the services within it,
 /// and a request of theirs that fails is told in its own words.
 const QUIET: &str = "warn,cogwheel_service=off,cogwheel_engine=off";
 
 /// Serves CogVideoX models: a prompt in, a video out.
 #[derive(Debug, Parser)]
-#[command(name = "cogwheel", version)]
+#[command(name = "cogwheel", version, max_term_width = HELP_WIDTH, after_help = examples::COGWHEEL)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -53,6 +57,7 @@ pub enum Command {
     /// Check this machine, a checkpoint and a port, and say what to do
     Doctor(DoctorArgs),
     /// Print a script that completes commands and options in a shell
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// The shell
         #[arg(value_enum)]
@@ -62,6 +67,7 @@ pub enum Command {
 
 /// Settings of `cogwheel models`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = examples::MODELS)]
 pub struct ModelsArgs {
     #[command(subcommand)]
     /// What is to be done.

@@ -16,6 +16,7 @@ mod page;
 pub mod progress;
 pub mod serve;
 mod shown;
+pub mod sums;
 
 use std::ffi::OsString;
 

@@ -37,7 +37,8 @@ fn frames(folder: &Path, model: &Path, arguments: &[&str]) -> (Vec<u8>, String) 
 
 /// The digits of the variant that a video was made with, where it was told.
 fn variant(told: &str) -> Option<&str> {
-    told.lines().find_map(|line| line.strip_prefix("made with variant "))
+    let told = told.lines().find_map(|line| line.strip_prefix("made with variant "))?;
+    told.split(',').next()
 }
 
 #[track_caller]

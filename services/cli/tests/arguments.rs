@@ -274,3 +274,85 @@ fn help_and_version_are_no_errors() {
         assert!(matches!(read(&[arguments]), Ok(Invocation::Text(_))), "{arguments:?}");
     }
 }
+
+/// The help of every command, and of the program.
+fn helps() -> Vec<String> {
+    let commands: [&[&str]; 8] = [
+        &[],
+        &["generate"],
+        &["serve"],
+        &["models"],
+        &["adapters"],
+        &["adapters", "merge"],
+        &["doctor"],
+        &["completions"],
+    ];
+    let help = |command: &&[&str]| match read(&[command, &["--help"]]) {
+        Ok(Invocation::Text(text)) => text.to_string(),
+        other => panic!("expected help of {command:?}, found {other:?}"),
+    };
+    commands.iter().map(help).collect()
+}
+
+#[test]
+fn every_example_in_the_help_is_a_command_line() {
+    let mut examples = 0;
+    for help in helps() {
+        let (_, examples_text) = help.split_once("Examples:\n").expect(&help);
+        // A longer line is broken where it need not be read as one.
+        assert!(examples_text.lines().all(|line| line.len() <= 100), "{examples_text}");
+        let joined = examples_text.replace("\\\n", " ");
+        for line in joined.lines().map(str::trim).filter(|line| line.starts_with("cogwheel ")) {
+            let line = line.split(" > ").next().unwrap();
+            let words = shell_words(line);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            assert!(matches!(read(&[&words[1..]]), Ok(Invocation::Command(_))), "{line}");
+            examples += 1;
+        }
+    }
+    assert!(examples >= 20, "{examples}");
+}
+
+/// Words of a line in which only single quotes are special.
+fn shell_words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for letter in line.chars() {
+        match letter {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            _ => words.last_mut().unwrap().push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn options_stand_under_headings_of_what_they_are_for() {
+    for (command, headings) in [
+        (
+            "generate",
+            &[
+                "Model",
+                "What to make",
+                "Output",
+                "Size",
+                "Sampling",
+                "Adapters",
+                "Computing",
+                "Logs",
+            ][..],
+        ),
+        ("serve", &["Model", "Server", "Adapters", "Variants", "Computing", "Logs"]),
+    ] {
+        let Ok(Invocation::Text(help)) = read(&[&[command, "--help"]]) else { panic!("{command}") };
+        let help = help.to_string();
+        for heading in headings {
+            assert!(help.contains(&format!("\n{heading}:\n")), "{heading} in {help}");
+        }
+        let (_, options) = help.split_once("\nOptions:\n").unwrap();
+        let options = options.split("\n\n").next().unwrap();
+        assert!(!options.contains("--") || options.trim().starts_with("-h, --help"), "{options}");
+    }
+}

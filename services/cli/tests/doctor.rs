@@ -23,7 +23,7 @@ fn a_sound_machine_and_checkpoint_are_told_so() {
     let output = cogwheel(&["doctor", "--model", &demo(), "--listen", "127.0.0.1:0"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
-    for subject in ["runtime", "checkpoint", "weights", "room", "port"] {
+    for subject in ["runtime", "checkpoint", "weights", "digests", "room", "port"] {
         assert!(line(&text, subject).starts_with("ok"), "{text}");
     }
     for subject in ["processor", "cuda", "memory"] {
@@ -75,4 +75,36 @@ fn every_shell_gets_a_script_that_knows_the_commands() {
     }
     let unknown = cogwheel(&["completions", "tcsh"]);
     assert_eq!(unknown.status.code(), Some(2));
+}
+
+#[test]
+fn a_demo_folder_with_a_missing_or_altered_file_is_told_with_the_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    let sums = Path::new(&demo()).join("B3SUMS");
+    for line in std::fs::read_to_string(&sums).unwrap().lines() {
+        let name = line.split_once("  ").unwrap().1;
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy(Path::new(&demo()).join(name), path).unwrap();
+    }
+    std::fs::copy(&sums, folder.path().join("B3SUMS")).unwrap();
+    let model = folder.path().to_str().unwrap();
+    let config = folder.path().join("scheduler/scheduler_config.json");
+    let digests = || {
+        let output = cogwheel(&["doctor", "--model", model, "--listen", "127.0.0.1:0"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), line(&text, "digests").to_owned())
+    };
+    let (code, told) = digests();
+    assert!(code == Some(0) && told.starts_with("ok"), "{told}");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text + "\n").unwrap();
+    let (code, told) = digests();
+    assert!(code == Some(2) && told.starts_with("BAD"), "{told}");
+    assert!(told.contains("scheduler_config.json: altered; expected digest "), "{told}");
+    let spare = folder.path().join("tokenizer/spiece.model");
+    std::fs::copy(Path::new(&demo()).join("scheduler/scheduler_config.json"), &config).unwrap();
+    std::fs::remove_file(spare).unwrap();
+    let (_, told) = digests();
+    assert!(told.contains("spiece.model: missing; expected a file with digest "), "{told}");
 }

@@ -12,6 +12,7 @@ pub const MAX_REQUEST_BYTES: usize = 64 << 20;
 
 /// Settings of the orchestrator.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Model and stages")]
 pub struct Settings {
     /// Checkpoint folder in diffusers layout; its configs are read, and to judge adapters some of its
     /// transformer's weights
@@ -45,6 +46,7 @@ pub struct Settings {
 
 /// What bounds requests.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Requests")]
 pub struct RequestLimits {
     /// Memory a stage's machine has, e.g. 8GiB; a request that needs more is refused. Default: this machine's
     #[arg(long, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
@@ -83,6 +85,7 @@ impl Default for RequestLimits {
 
 /// Where adapters are and how many.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Adapters")]
 pub struct AdapterArgs {
     /// Folder of adapters: each file or folder directly in it is registered under its name when the
     /// server starts, and adapters below it can be registered by their path. In the environment

@@ -21,6 +21,7 @@ use crate::decoder::{DecodeError, Decoder};
 
 /// Settings of the vae.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Stage")]
 pub struct Settings {
     #[command(flatten)]
     /// What every stage has.

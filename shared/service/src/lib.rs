@@ -30,7 +30,7 @@ pub use logs::{LogArgs, LogFormat};
 pub use memory::{MemoryNeed, machine_memory};
 pub use memory_size::{MemorySize, MemorySizeError};
 pub use page::{Page, PageFile};
-pub use process::{one_line, run_process};
+pub use process::{HELP_WIDTH, one_line, run_process};
 pub use receive::receive;
 pub use respond::{Responder, Responses};
 pub use server::{Limits, Server, ServerArgs};

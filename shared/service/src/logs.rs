@@ -5,6 +5,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Settings of the logs.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logs")]
 pub struct LogArgs {
     /// Form of the log lines on standard error
     #[arg(

@@ -3,6 +3,9 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
 
 use crate::{Failure, Fatal, Limits, Listener, LogArgs, ServerArgs, Shutdown};
 
+/// Columns of the help on a wider terminal.
+pub const HELP_WIDTH: usize = 100;
+
 /// The settings of a whole process: its service's own, its server's, its logs'.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -24,7 +27,7 @@ where
     S: AsyncFnOnce(A, Listener, Limits, &Shutdown) -> Result<(), Fatal>,
 {
     cogwheel_engine::without_telemetry();
-    let command = Process::<A>::command().name(name).about(about);
+    let command = Process::<A>::command().name(name).about(about).max_term_width(HELP_WIDTH);
     let parsed = command.try_get_matches().and_then(|m| Process::<A>::from_arg_matches(&m));
     match parsed {
         Ok(process) => run(process, serve),

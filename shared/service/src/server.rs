@@ -28,6 +28,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 /// Settings that every server has.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Server")]
 pub struct ServerArgs {
     /// Address to listen on; port 0 takes a free one and logs it
     #[arg(long, env = "COGWHEEL_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:50051")]

@@ -20,6 +20,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Settings that every stage has.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Stage")]
 pub struct StageArgs {
     /// Checkpoint folder in diffusers layout
     #[arg(long, env = "COGWHEEL_MODEL", value_name = "DIR")]
@@ -41,6 +42,7 @@ pub struct StageArgs {
 
 /// How a model is computed.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Computing")]
 pub struct ComputeArgs {
     /// Precision of weights and of the state between steps; auto is fp32 on the CPU, where the arithmetic always is
     #[arg(

@@ -4,16 +4,24 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use cogwheel_cli::args::{Command, Invocation, parse};
 use cogwheel_cli::chain::{ChainSettings, StageQueue, open_served};
+use cogwheel_cli::sums;
 use cogwheel_orchestrator::RegisteredAdapter;
 
 /// A chain for the model of a demo folder with its adapters, and their names.
+///
+/// Files that are not those of the project are told before anything is loaded.
 pub(crate) fn of(demo: &Path) -> anyhow::Result<(ChainSettings, Vec<String>)> {
+    for folder in ["model", "adapters"] {
+        sums::check(&demo.join(folder))
+            .map_err(|error| anyhow::anyhow!("{error}; `git checkout demo` brings it back"))?;
+    }
     let checkpoint =
         open_served(&demo.join("model")).map_err(|fatal| anyhow::anyhow!(fatal.message))?;
     let mut folders: Vec<_> = std::fs::read_dir(demo.join("adapters"))
         .with_context(|| format!("{}: expected a folder of adapters", demo.display()))?
         .map(|entry| Ok(entry?.path()))
         .collect::<std::io::Result<_>>()?;
+    folders.retain(|path| path.is_dir());
     folders.sort();
     let (mut given_adapters, mut names) = (Vec::new(), Vec::new());
     for folder in folders {

@@ -8,6 +8,7 @@ use super::lora::{alpha, name};
 
 /// Settings of `cogwheel adapters`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = super::examples::ADAPTERS)]
 pub struct AdaptersArgs {
     #[command(subcommand)]
     /// What is to be done.

@@ -7,6 +7,7 @@ use super::MemorySize;
 
 /// Settings of `cogwheel doctor`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = super::examples::DOCTOR)]
 pub struct DoctorArgs {
     /// Checkpoint folder to check too
     #[arg(long, env = "COGWHEEL_MODEL", value_name = "DIR")]

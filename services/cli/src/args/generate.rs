@@ -5,20 +5,29 @@ use cogwheel_api::denoiser::v1::Scheduler;
 use cogwheel_service::{Address, ComputeArgs, LogArgs};
 use serde::Deserialize;
 
-use super::{Lora, MemorySize, NamedAdapter};
+use super::{COMPUTING, Lora, MemorySize, NamedAdapter};
 
 /// Most videos of one command: each has files of its own, all of which are checked beforehand.
 pub const MAX_VIDEOS: u32 = 1000;
 
+// Headings of its help.
+const MODEL: &str = "Model";
+const WHAT: &str = "What to make";
+const OUTPUT: &str = "Output";
+const SIZE: &str = "Size";
+const SAMPLING: &str = "Sampling";
+const ADAPTERS: &str = "Adapters";
+
 /// Settings of `cogwheel generate`. What is left open is the model's default.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = WHAT, after_help = super::examples::GENERATE)]
 #[command(group(ArgGroup::new("source").required(true).args(["model", "endpoint"])))]
 pub struct GenerateArgs {
     /// Checkpoint folder in diffusers layout; the model runs in this process
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, help_heading = MODEL, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// Server that has the model, e.g. http://127.0.0.1:50051
-    #[arg(long, value_name = "URL")]
+    #[arg(long, help_heading = MODEL, value_name = "URL")]
     pub endpoint: Option<Address>,
     /// What the video shows
     #[arg(long, value_name = "TEXT", required_unless_present_any = ["from", "prompt_file"])]
@@ -36,7 +45,7 @@ pub struct GenerateArgs {
     #[arg(long, requires = "prompt_file")]
     pub skip_broken_lines: bool,
     /// Where it goes: .mp4, .gif, .safetensors, or a folder for PNG pictures
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = OUTPUT, value_name = "FILE")]
     pub output: PathBuf,
     /// What the video does not show
     #[arg(long, value_name = "TEXT")]
@@ -51,45 +60,45 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "STRENGTH", allow_negative_numbers = true)]
     pub strength: Option<f64>,
     /// Pixels, a multiple of 16
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, help_heading = SIZE, value_name = "N", allow_negative_numbers = true)]
     pub width: Option<u32>,
     /// Pixels, a multiple of 16
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, help_heading = SIZE, value_name = "N", allow_negative_numbers = true)]
     pub height: Option<u32>,
     /// Frames, 8n+1
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, help_heading = SIZE, value_name = "N", allow_negative_numbers = true)]
     pub num_frames: Option<u32>,
     /// Frames per second of the file
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, help_heading = SIZE, value_name = "N", allow_negative_numbers = true)]
     pub fps: Option<u32>,
     /// Steps of the sampling loop [default: 50]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, help_heading = SAMPLING, value_name = "N", allow_negative_numbers = true)]
     pub num_inference_steps: Option<u32>,
     /// Classifier-free guidance; at 1 or less it is off [default: 6.0]
-    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    #[arg(long, help_heading = SAMPLING, value_name = "SCALE", allow_negative_numbers = true)]
     pub guidance_scale: Option<f64>,
     /// How latents move from one timestep to the next
-    #[arg(long, value_enum, value_name = "ddim|dpm", hide_possible_values = true)]
+    #[arg(long, help_heading = SAMPLING, value_enum, value_name = "ddim|dpm", hide_possible_values = true)]
     pub scheduler: Option<SchedulerName>,
     /// Whether guidance varies with the timestep [default: on with dpm]
-    #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true)]
+    #[arg(long, help_heading = SAMPLING, value_enum, value_name = "on|off", hide_possible_values = true)]
     pub dynamic_cfg: Option<Switch>,
     /// Seed of the first video; the following ones count up from it
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, help_heading = SAMPLING, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Number of videos; given, they are called NAME-0.EXT and so on
-    #[arg(long, value_name = "N", allow_negative_numbers = true,
+    #[arg(long, help_heading = OUTPUT, value_name = "N", allow_negative_numbers = true,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_VIDEOS)))]
     pub num_videos: Option<u32>,
     /// Load and use an adapter: a file, or a folder as diffusers has it. A path has no comma. With
     /// --endpoint it is sent to the server, which keeps it
-    #[arg(long, value_name = "PATH[,weight-name=FILE][,name=NAME][,scale=S][,alpha=A]")]
+    #[arg(long, help_heading = ADAPTERS, value_name = "PATH[,weight-name=FILE][,name=NAME][,scale=S][,alpha=A]")]
     pub lora: Vec<Lora>,
     /// Use an adapter that the server has, with --endpoint; after those of --lora
-    #[arg(long, value_name = "NAME[=SCALE]")]
+    #[arg(long, help_heading = ADAPTERS, value_name = "NAME[=SCALE]")]
     pub adapter: Vec<NamedAdapter>,
     /// Put the same prompt and seed without the adapters on the left of one video
-    #[arg(long)]
+    #[arg(long, help_heading = ADAPTERS)]
     pub compare: bool,
     #[command(flatten)]
     /// How the model is computed, with --model.
@@ -97,6 +106,7 @@ pub struct GenerateArgs {
     /// Decode in tiles; this build decodes whole frames only
     #[arg(
         long,
+        help_heading = COMPUTING,
         value_enum,
         default_value = "auto",
         value_name = "on|off|auto",
@@ -104,16 +114,16 @@ pub struct GenerateArgs {
     )]
     pub vae_tiling: Tiling,
     /// Memory to stay within, e.g. 8GiB, with --model [default: the machine's]
-    #[arg(long, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
+    #[arg(long, help_heading = COMPUTING, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
     pub memory_limit: Option<MemorySize>,
     /// Tensor `latents` [frames, channels, height, width], fp32: used instead of drawn noise
-    #[arg(long, value_name = "FILE.safetensors")]
+    #[arg(long, help_heading = SAMPLING, value_name = "FILE.safetensors")]
     pub initial_latents: Option<PathBuf>,
     /// Where the latents go that the last step gave
-    #[arg(long, value_name = "FILE.safetensors")]
+    #[arg(long, help_heading = OUTPUT, value_name = "FILE.safetensors")]
     pub output_latents: Option<PathBuf>,
     /// Tell where the time went
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub verbose: bool,
     #[command(flatten)]
     /// Logs.

@@ -10,6 +10,7 @@ use super::Lora;
 
 /// Settings of `cogwheel adapters merge`. The environment has no part in them: what it says there is for servers.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = super::examples::MERGE)]
 #[command(group(
     ArgGroup::new("target").required(true).multiple(true).args(["output", "variant_cache"])
 ))]

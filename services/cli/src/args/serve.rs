@@ -5,10 +5,11 @@ use cogwheel_denoiser::AdapterSettings;
 use cogwheel_orchestrator::AdapterArgs;
 use cogwheel_service::{ComputeArgs, LogArgs, ServerArgs};
 
-use super::{MemorySize, Switch, Tiling};
+use super::{COMPUTING, MemorySize, Switch, Tiling};
 
 /// Settings of `cogwheel serve`.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Model", after_help = super::examples::SERVE)]
 pub struct ServeArgs {
     /// Checkpoint folder in diffusers layout
     #[arg(long, env = "COGWHEEL_MODEL", value_name = "DIR")]
@@ -19,6 +20,7 @@ pub struct ServeArgs {
     /// Whether browsers are given a page, at http://ADDR/, that calls this server by gRPC-Web
     #[arg(
         long,
+        help_heading = "Server",
         env = "COGWHEEL_PAGE",
         value_enum,
         default_value = "on",
@@ -38,6 +40,7 @@ pub struct ServeArgs {
     /// Decode in tiles; this build decodes whole frames only
     #[arg(
         long,
+        help_heading = COMPUTING,
         value_enum,
         default_value = "auto",
         value_name = "on|off|auto",
@@ -45,10 +48,10 @@ pub struct ServeArgs {
     )]
     pub vae_tiling: Tiling,
     /// Memory to stay within, e.g. 8GiB [default: the machine's]
-    #[arg(long, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
+    #[arg(long, help_heading = COMPUTING, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
     pub memory_limit: Option<MemorySize>,
     /// Requests that may wait at one stage; one more is refused
-    #[arg(long, env = "COGWHEEL_QUEUE_DEPTH", value_name = "N", default_value_t = 16,
+    #[arg(long, help_heading = "Server", env = "COGWHEEL_QUEUE_DEPTH", value_name = "N", default_value_t = 16,
         value_parser = clap::value_parser!(u32).range(0..=65536))]
     pub queue_depth: u32,
     #[command(flatten)]

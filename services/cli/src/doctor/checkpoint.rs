@@ -5,6 +5,7 @@ use cogwheel_tensor::DType;
 
 use super::Finding;
 use crate::models::Weights;
+use crate::sums;
 
 const SUBJECT: &str = "checkpoint";
 
@@ -29,6 +30,16 @@ pub(super) fn findings(model: &Path, memory: Option<u64>) -> Vec<Finding> {
         }
         Err(error) => Finding::bad("weights", format!("{error}: fetch the file again")),
     });
+    match sums::check(model) {
+        Ok(None) => {}
+        Ok(Some(count)) => {
+            let text = format!("{count} files are those that {} names", sums::FILE);
+            findings.push(Finding::good("digests", text));
+        }
+        Err(error) => {
+            findings.push(Finding::bad("digests", format!("{error}: fetch the file again")));
+        }
+    }
     findings.extend(memory.map(|memory| need(&checkpoint, memory)));
     findings
 }

@@ -1,6 +1,8 @@
+use std::time::{Duration, Instant};
+
 use cogwheel_api::denoiser::v1::{Sampling, Scheduler, StepCompleted, VariantMerging, VideoSize};
 use cogwheel_api::generation::v1::{
-    Accepted, Stage, VideoCompleted, generate_video_response::Event,
+    Accepted, FramesDecoded, Stage, VideoCompleted, generate_video_response::Event,
 };
 
 use super::duration::duration;
@@ -9,18 +11,22 @@ use super::duration::duration;
 const DIGITS: usize = 16;
 
 /// Events as plain lines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lines {
     verbose: bool,
     num_videos: u32,
+    /// Of each video.
+    num_frames: u32,
     /// Seconds of the steps so far in the current video.
     step_seconds: f64,
+    stage_since: Instant,
 }
 
 impl Lines {
     /// Lines; `verbose` ones tell where the time went.
     pub fn new(verbose: bool) -> Self {
-        Self { verbose, ..Self::default() }
+        let stage_since = Instant::now();
+        Self { verbose, num_videos: 0, num_frames: 0, step_seconds: 0.0, stage_since }
     }
 
     /// The line that tells an event of video `index`, if it is one to tell.
@@ -28,11 +34,13 @@ impl Lines {
         let line = match event {
             Event::Accepted(accepted) => {
                 self.num_videos = accepted.num_videos;
+                self.num_frames = accepted.size.unwrap_or_default().num_frames;
                 return Some(understood(accepted));
             }
             Event::Notice(notice) => return Some(format!("note: {}", notice.message)),
             Event::StageStarted(started) => {
                 self.step_seconds = 0.0;
+                self.stage_since = Instant::now();
                 stage(started.stage())?.to_owned()
             }
             Event::Queued(queued) => {
@@ -50,10 +58,8 @@ impl Lines {
                 format!("merging adapters: {tensors} of {num_tensors} tensors")
             }
             Event::StepCompleted(step) => self.step(step),
-            Event::FramesDecoded(decoded) => {
-                format!("decoded frame {} of {}", decoded.frames, decoded.num_frames)
-            }
-            Event::VideoCompleted(completed) => self.completed(completed)?,
+            Event::FramesDecoded(decoded) => frames(decoded, self.stage_since.elapsed()),
+            Event::VideoCompleted(completed) => self.completed(completed),
             Event::Latents(_) | Event::Frames(_) | Event::Artifact(_) => return None,
         };
         Some(if self.num_videos > 1 {
@@ -68,17 +74,33 @@ impl Lines {
         self.step_seconds += step.seconds.max(0.0);
         let mean = self.step_seconds / f64::from(step.step.max(1));
         let left = mean * f64::from(step.num_steps.saturating_sub(step.step));
-        format!("step {} of {}, {} left", step.step, step.num_steps, duration(left))
+        let (each, left) = (duration(mean), duration(left));
+        format!("step {} of {}, {each} each, {left} left", step.step, step.num_steps)
     }
 
-    /// The variant that made it, where adapters did; and where the time went.
-    fn completed(&self, completed: &VideoCompleted) -> Option<String> {
+    /// The variant that made it, where adapters did; how fast; and where the time went.
+    fn completed(&self, completed: &VideoCompleted) -> String {
         let id: String = completed.variant.chars().take(DIGITS).collect();
         let variant = (!id.is_empty()).then(|| format!("made with variant {id}"));
+        let seconds = completed.seconds;
+        let rate = (seconds > 0.0).then(|| f64::from(self.num_frames) / seconds);
+        let rate = rate.map(|rate| format!(", {rate:.2} frames a second")).unwrap_or_default();
+        let speed = format!("{} frames in {}{rate}", self.num_frames, duration(seconds));
         let spent = self.verbose.then(|| spent(completed));
-        let told: Vec<_> = spent.into_iter().chain(variant).collect();
-        (!told.is_empty()).then(|| told.join(", "))
+        variant.into_iter().chain([speed]).chain(spent).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Frames a second and time left, by how long those so far took.
+fn frames(decoded: &FramesDecoded, elapsed: Duration) -> String {
+    let FramesDecoded { frames, num_frames } = *decoded;
+    let told = format!("decoded frame {frames} of {num_frames}");
+    let each = elapsed.as_secs_f64() / f64::from(frames.max(1));
+    if each <= 0.0 {
+        return told;
+    }
+    let left = each * f64::from(num_frames.saturating_sub(frames));
+    format!("{told}, {:.2} a second, {} left", each.recip(), duration(left))
 }
 
 /// What a stage does.
@@ -164,11 +186,11 @@ mod tests {
     fn steps_tell_the_time_left() {
         let mut lines = Lines::new(false);
         lines.line(0, &accepted(1));
-        assert_eq!(lines.line(0, &step(1)).unwrap(), "step 1 of 50, 1 min 38 s left");
+        assert_eq!(lines.line(0, &step(1)).unwrap(), "step 1 of 50, 2.0 s each, 1 min 38 s left");
         for n in 2..50 {
             lines.line(0, &step(n));
         }
-        assert_eq!(lines.line(0, &step(50)).unwrap(), "step 50 of 50, 0.0 s left");
+        assert_eq!(lines.line(0, &step(50)).unwrap(), "step 50 of 50, 2.0 s each, 0.0 s left");
     }
 
     #[test]
@@ -176,11 +198,23 @@ mod tests {
         let decoded = Event::FramesDecoded(FramesDecoded { frames: 9, num_frames: 17 });
         let mut lines = Lines::new(false);
         lines.line(0, &accepted(1));
-        assert_eq!(lines.line(0, &decoded).unwrap(), "decoded frame 9 of 17");
+        let line = lines.line(0, &decoded).unwrap();
+        assert!(line.starts_with("decoded frame 9 of 17"), "{line}");
         lines.line(0, &accepted(3));
-        assert_eq!(lines.line(1, &decoded).unwrap(), "video 2 of 3: decoded frame 9 of 17");
+        let line = lines.line(1, &decoded).unwrap();
+        assert!(line.starts_with("video 2 of 3: decoded frame 9 of 17"), "{line}");
         let notice = Event::Notice(Notice { message: "the prompt was cut".into() });
         assert_eq!(lines.line(0, &notice).unwrap(), "note: the prompt was cut");
+    }
+
+    #[test]
+    fn decoding_tells_frames_a_second_and_the_time_left() {
+        let decoded = FramesDecoded { frames: 9, num_frames: 17 };
+        let line = frames(&decoded, Duration::from_millis(4500));
+        assert_eq!(line, "decoded frame 9 of 17, 2.00 a second, 4.0 s left");
+        assert_eq!(frames(&decoded, Duration::ZERO), "decoded frame 9 of 17");
+        let none = FramesDecoded { frames: 0, num_frames: 0 };
+        assert!(frames(&none, Duration::from_secs(1)).starts_with("decoded frame 0 of 0"));
     }
 
     #[test]
@@ -198,24 +232,28 @@ mod tests {
     fn the_variant_is_told_where_adapters_made_the_video() {
         let variant = "0123456789abcdef".repeat(4);
         let completed = Event::VideoCompleted(VideoCompleted { variant, ..Default::default() });
-        let expected = "made with variant 0123456789abcdef";
-        assert_eq!(Lines::new(false).line(0, &completed).unwrap(), expected);
-        let verbose = Lines::new(true).line(0, &completed).unwrap();
-        assert!(verbose.ends_with(&format!("runtime, {expected}")), "{verbose}");
+        let line = Lines::new(false).line(0, &completed).unwrap();
+        assert!(line.starts_with("made with variant 0123456789abcdef, 0 frames"), "{line}");
     }
 
     #[test]
-    fn where_the_time_went_is_told_only_when_asked() {
+    fn a_finished_video_tells_frames_a_second_and_where_the_time_went_when_asked() {
         let completed = Event::VideoCompleted(VideoCompleted {
             seed: 7,
             seconds: 2.0,
             runtime_seconds: 1.99,
             ..VideoCompleted::default()
         });
-        assert_eq!(Lines::new(false).line(0, &completed), None);
-        assert_eq!(
-            Lines::new(true).line(0, &completed).unwrap(),
-            "seed 7: 2.000 s, 0.50% of it outside the runtime"
-        );
+        for (verbose, expected) in [
+            (false, "17 frames in 2.0 s, 8.50 frames a second"),
+            (
+                true,
+                "17 frames in 2.0 s, 8.50 frames a second, seed 7: 2.000 s, 0.50% of it outside the runtime",
+            ),
+        ] {
+            let mut lines = Lines::new(verbose);
+            lines.line(0, &accepted(1));
+            assert_eq!(lines.line(0, &completed).unwrap(), expected);
+        }
     }
 }

@@ -19,6 +19,7 @@ pub struct Settings {
 
 /// What the denoiser does with adapters.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Variants")]
 pub struct AdapterSettings {
     /// Memory of merged variants that stay when nobody uses them, e.g. 8GiB; 0 keeps none.
     /// Default: half of what the model leaves of the memory limit
