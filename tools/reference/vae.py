@@ -7,6 +7,8 @@ latents), all fp32:
                        `CogVideoXPipeline.decode_latents` and `VideoProcessor` make of them, flattened: every
                        STRIDE-th value, so that the file stays small; STRIDE is prime, so all rows, columns and
                        channels take part
+and with tiles of TILESxTILES latents (`enable_tiling` with eight times as many pixels), every TILED_STRIDE-th value:
+  NAME.tiled.TILE.F.HxW.latents, NAME.tiled.TILE.F.HxW.frames
 
 Deterministic. Made with diffusers 0.42.1, in fp32 on one thread.
 
@@ -26,6 +28,9 @@ CHECKPOINTS = ["sincos", "rope"]
 LATENT_FRAMES = [1, 2, 3, 4, 5, 13]
 SIZES = [(2, 3), (6, 4)]
 STRIDE = 31
+# Tiles of latents, the published models' last, whose overlaps are whole latents; latent frames; latents.
+TILED = [((6, 5), 3, (11, 9)), ((6, 5), 4, (12, 4)), ((6, 5), 5, (3, 7)), ((30, 45), 3, (32, 46))]
+TILED_STRIDE = 499
 
 
 def decode(vae, latents):
@@ -54,6 +59,14 @@ def main() -> None:
                 key = f"{name}.{frames}.{height}x{width}"
                 tensors[f"{key}.latents"] = latents[0].contiguous()
                 tensors[f"{key}.frames"] = torch.from_numpy(video).flatten()[::STRIDE].contiguous()
+        generator = torch.Generator().manual_seed(1)
+        for tile, frames, size in TILED:
+            vae.enable_tiling(*(8 * side for side in tile))
+            latents = torch.randn(1, frames, channels, *size, generator=generator)
+            video = processor.postprocess_video(decode(vae, latents), output_type="np")
+            key = f"{name}.tiled.{tile[0]}x{tile[1]}.{frames}.{size[0]}x{size[1]}"
+            tensors[f"{key}.latents"] = latents[0].contiguous()
+            tensors[f"{key}.frames"] = torch.from_numpy(video).flatten()[::TILED_STRIDE].contiguous()
     save_file(tensors, output)
 
 

@@ -21,7 +21,7 @@ use cogwheel_service::{Fatal, HELP_WIDTH, one_line};
 pub use adapters::{AdaptersAction, AdaptersArgs};
 pub use cogwheel_service::{MemorySize, MemorySizeError};
 pub use doctor::DoctorArgs;
-pub use generate::{GenerateArgs, MAX_VIDEOS, SchedulerName, Switch, Tiling};
+pub use generate::{GenerateArgs, MAX_VIDEOS, SchedulerName, Switch};
 pub use lora::{Lora, LoraError, NamedAdapter};
 pub use merge::MergeArgs;
 pub use serve::ServeArgs;
@@ -97,10 +97,15 @@ pub enum Invocation {
     Command(Command),
 }
 
+/// The command line as a whole.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// The script that completes this program's command line in a shell.
 pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "cogwheel", &mut script);
+    clap_complete::generate(shell, &mut command(), "cogwheel", &mut script);
     script
 }
 
@@ -110,7 +115,7 @@ pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
 /// Bad usage, or an option that this build cannot honour yet: one line that names it.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, Fatal> {
     let quiet = |command: clap::Command| command.mut_arg("log", |log| log.default_value(QUIET));
-    let command = Cli::command().mut_subcommand("generate", quiet);
+    let command = command().mut_subcommand("generate", quiet);
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return text_or_error(error),

@@ -11,7 +11,7 @@ use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_orchestrator::{AdapterArgs, RegisteredAdapter, RequestLimits, Residency};
 use cogwheel_service::{
     Address, ComputeArgs, Exit, Failure, Fatal, Limits, Listener, MemorySize, Page, Prepack,
-    Shutdown, StageArgs, machine_memory, memory_listener,
+    Shutdown, StageArgs, Tiling, machine_memory, memory_listener,
 };
 use cogwheel_tensor::DType;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -38,6 +38,8 @@ pub struct ChainSettings {
     pub compute: ComputeArgs,
     /// Bytes; the machine's where it is not stated.
     pub memory_limit: Option<u64>,
+    /// Whether frames are decoded in tiles.
+    pub vae_tiling: Tiling,
     /// The stages' queues.
     pub queue: StageQueue,
     /// Videos of one request.
@@ -107,6 +109,7 @@ impl Chain {
         let stages_shutdown = Shutdown::new();
         let mut stages = JoinSet::new();
         let variants = settings.variants(residency, memory_limit);
+        let vae_tiling = settings.vae_tiling;
         type Run = Box<dyn FnOnce(StageArgs, Listener, Limits, Shutdown) -> StageTask>;
         let mut start = |run: Run| {
             let (connector, listener) = memory_listener();
@@ -132,8 +135,9 @@ impl Chain {
                     cogwheel_denoiser::run(settings, listener, limits, &shutdown).await
                 })
             })),
-            vae: start(Box::new(|stage, listener, limits, shutdown| {
-                let settings = cogwheel_vae::Settings { stage, max_latent_bytes: MAX_LATENT_BYTES };
+            vae: start(Box::new(move |stage, listener, limits, shutdown| {
+                let max_latent_bytes = MAX_LATENT_BYTES;
+                let settings = cogwheel_vae::Settings { stage, max_latent_bytes, vae_tiling };
                 Box::pin(
                     async move { cogwheel_vae::run(settings, listener, limits, &shutdown).await },
                 )
@@ -219,6 +223,7 @@ impl ChainSettings {
         RequestLimits {
             memory_limit: memory_limit.map(|bytes| MemorySize { bytes }),
             max_videos: self.max_videos,
+            vae_tiling: self.vae_tiling,
             ..RequestLimits::default()
         }
     }
@@ -265,7 +270,13 @@ impl ChainSettings {
             width: width.unwrap_or(defaults.width),
             ..defaults
         };
-        let need = self.checkpoint.memory_estimate(DType::F32, DType::F32, &workload);
+        let need = |workload| self.checkpoint.memory_estimate(DType::F32, DType::F32, workload);
+        let whole = need(&workload);
+        let limit = self.memory_limit.or_else(machine_memory);
+        let need = match self.vae_tiling.applies(whole.vae_decoder.total(), limit) {
+            true => need(&Workload { tiled: true, ..workload }),
+            false => whole,
+        };
         let further = need.weights().saturating_mul(copies.saturating_sub(1));
         need.together().saturating_add(further)
     }

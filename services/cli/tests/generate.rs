@@ -67,6 +67,46 @@ fn every_kind_of_output_is_made_and_printed() {
     );
 }
 
+/// Frames of a short generation as they were decoded, and what was told.
+fn decoded(options: &[&str]) -> (Vec<f32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.safetensors");
+    let output = local(&path).args(options).output().unwrap();
+    let told = String::from_utf8(output.stderr.clone()).unwrap();
+    made(output);
+    let file = fs::read(&path).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let frames = tensors.tensor("frames").unwrap();
+    assert_eq!(frames.shape(), [9, 64, 64, 3]);
+    let values = frames.data().chunks_exact(4);
+    (values.map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect(), told)
+}
+
+#[test]
+fn frames_are_decoded_in_tiles_where_asked_to_or_where_memory_calls_for_it() {
+    let (whole, told) = decoded(&["--vae-tiling", "auto"]);
+    assert!(!told.contains("tile"), "{told}");
+    let (tiled, told) = decoded(&["--vae-tiling", "on"]);
+    // 8 latents a side, tiles of 4 that share 1.
+    for line in ["decoded tile 0 of 9", "decoded tile 9 of 9, ", "decoded frame 9 of 9"] {
+        assert!(told.contains(line), "{told}");
+    }
+    assert!(!told.contains("note: decoding"), "{told}");
+    let errors = whole.iter().zip(&tiled).map(|(a, b)| f64::from(a - b).powi(2));
+    let decibels = -10.0 * (errors.sum::<f64>() / whole.len() as f64).log10();
+    assert!(whole != tiled && decibels > 20.0, "{decibels} dB");
+    // Whole frames would take 47 MB.
+    let (small, told) = decoded(&["--memory-limit", "36MB"]);
+    assert!(told.contains("note: decoding in tiles: decoding whole frames needs about"), "{told}");
+    assert!(small == tiled);
+    let folder = tempfile::tempdir().unwrap();
+    let options = ["--memory-limit", "36MB", "--vae-tiling", "off"];
+    let refused = local(&folder.path().join("clip.mp4")).args(options).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(error.contains("memory, the limit is 0.04 GB"), "{error}");
+}
+
 #[test]
 fn several_videos_and_their_latents_are_numbered_and_differ() {
     let folder = tempfile::tempdir().unwrap();
@@ -111,7 +151,7 @@ fn too_little_memory_is_refused_and_a_little_less_than_for_all_is_enough() {
         command.args(["--num-inference-steps", "1", "--memory-limit", &limit.to_string()]);
         command.arg("--output").arg(&clip).arg("--model").arg(&model).output().unwrap()
     };
-    let refused = with(bytes("one_by_one") - 1);
+    let refused = with(bytes("one_by_one_in_tiles") - 1);
     assert_eq!(refused.status.code(), Some(2));
     assert!(!clip.exists());
 

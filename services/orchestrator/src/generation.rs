@@ -2,8 +2,8 @@ use std::time::Instant;
 
 use cogwheel_api::denoiser::v1::{DenoiseHeader, DenoiseSummary};
 use cogwheel_api::generation::v1::{
-    FramesDecoded, GenerateVideoResponse, Notice, Queued, Stage, StageStarted, VideoCompleted,
-    generate_video_response::Event,
+    FramesDecoded, GenerateVideoResponse, Notice, Queued, Stage, StageStarted, TilesDecoded,
+    VideoCompleted, generate_video_response::Event,
 };
 use cogwheel_api::tensor_parts;
 use cogwheel_api::textencoder::v1::Truncation;
@@ -217,6 +217,15 @@ impl Generation<'_> {
         while let Some(event) = call.next().await? {
             match event {
                 DecodeEvent::Queued(position) => self.queued(index, Stage::Vae, position).await?,
+                DecodeEvent::Tiles(decoded) => {
+                    if !decoded.reason.is_empty() {
+                        let notice = Notice { message: decoded.reason };
+                        self.tell(index, Event::Notice(notice)).await?;
+                    }
+                    let (tiles, num_tiles) = (decoded.tiles, decoded.num_tiles);
+                    let decoded = TilesDecoded { tiles, num_tiles };
+                    self.tell(index, Event::TilesDecoded(decoded)).await?;
+                }
                 DecodeEvent::Frames(chunk) => {
                     let encoded = blocking(move || {
                         let pieces = sink.push(&chunk)?;

@@ -3,6 +3,7 @@ use cogwheel_api::generation::v1::GetModelResponse;
 use cogwheel_diffusion::geometry::{GeometryConfig, GeometryError, LatentGeometry};
 use cogwheel_diffusion::scheduler::SchedulerKind;
 use cogwheel_models::checkpoint::{Checkpoint, Defaults, Workload};
+use cogwheel_service::Tiling;
 use cogwheel_tensor::DType;
 
 use crate::settings::Residency;
@@ -58,9 +59,20 @@ impl Model {
         LatentGeometry::new(&self.geometry, num_frames, width, height)
     }
 
-    /// Bytes of memory a request needs, in fp32.
-    pub(crate) fn memory(&self, workload: &Workload, residency: Residency) -> u64 {
-        let need = self.checkpoint.memory_estimate(DType::F32, DType::F32, workload);
+    /// Bytes of memory a request needs, in fp32, where there are so many.
+    pub(crate) fn memory(
+        &self,
+        workload: &Workload,
+        residency: Residency,
+        tiling: Tiling,
+        limit: u64,
+    ) -> u64 {
+        let need = |workload| self.checkpoint.memory_estimate(DType::F32, DType::F32, workload);
+        let whole = need(workload);
+        let need = match tiling.applies(whole.vae_decoder.total(), Some(limit)) {
+            true => need(&Workload { tiled: true, ..*workload }),
+            false => whole,
+        };
         match residency {
             Residency::Apart | Residency::OneByOne => need.largest(),
             Residency::Together => need.together(),

@@ -100,7 +100,13 @@ impl Plan {
             }
         };
         if latents.is_some() {
-            let workload = Workload { batch: 1 + usize::from(guided), num_frames, height, width };
+            let workload = Workload {
+                batch: 1 + usize::from(guided),
+                num_frames,
+                height,
+                width,
+                tiled: false,
+            };
             check_memory(model, &workload, limits, residency, &mut invalid);
             let trained = (defaults.width, defaults.height, defaults.num_frames);
             if width > trained.0 || height > trained.1 || num_frames > trained.2 {
@@ -246,7 +252,7 @@ fn check_memory(
 ) {
     let limit = limits.memory_limit.map(|limit| limit.bytes).or_else(machine_memory);
     let Some(limit) = limit else { return };
-    let need = model.memory(workload, residency);
+    let need = model.memory(workload, residency, limits.vae_tiling, limit);
     if need > limit {
         let Workload { width, height, num_frames, .. } = workload;
         let memory = MemoryNeed { need, limit };

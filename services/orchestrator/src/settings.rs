@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use cogwheel_service::{Address, MemorySize, Page};
+use cogwheel_service::{Address, MemorySize, Page, Tiling};
 
 use crate::pins::Pin;
 use crate::registry::RegisteredAdapter;
@@ -67,6 +67,9 @@ pub struct RequestLimits {
     /// Bytes of one request's message; initial latents are the largest part of it
     #[arg(long, env = "COGWHEEL_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = MAX_REQUEST_BYTES)]
     pub max_request_bytes: usize,
+    /// How the vae decodes, as far as this process decides it; one of its own decides for itself.
+    #[arg(skip)]
+    pub vae_tiling: Tiling,
 }
 
 impl Default for RequestLimits {
@@ -79,6 +82,7 @@ impl Default for RequestLimits {
             max_prompt_chars: 20_000,
             max_generations: 16,
             max_request_bytes: MAX_REQUEST_BYTES,
+            vae_tiling: Tiling::Auto,
         }
     }
 }

@@ -4,20 +4,23 @@
 //! within ONNX Runtime, `save FILE` with `saved` when the frames of the last one are there as raw fp32; ends with its
 //! input. `tools/bench/vae.py` drives it.
 //!
-//!     decode FOLDER INPUTS.safetensors THREADS
+//!     decode FOLDER INPUTS.safetensors THREADS [tiles]
 
 use std::{io::BufRead as _, ops::ControlFlow, path::Path, time::Instant};
 
 use anyhow::Context as _;
+use cogwheel_diffusion::geometry::Tiles;
 use cogwheel_engine::{CancellationToken, Provider, Runtime, SessionOptions};
 use cogwheel_models::config::VaeConfig;
-use cogwheel_vae::Decoder;
+use cogwheel_vae::{Decoded, Decoder};
 use cogwheel_weights::Weights;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, inputs, threads] = arguments.as_slice() else {
-        anyhow::bail!("usage: decode FOLDER INPUTS.safetensors THREADS");
+    let (folder, inputs, threads, tiled) = match arguments.as_slice() {
+        [folder, inputs, threads] => (folder, inputs, threads, false),
+        [folder, inputs, threads, tiles] if tiles == "tiles" => (folder, inputs, threads, true),
+        _ => anyhow::bail!("usage: decode FOLDER INPUTS.safetensors THREADS [tiles]"),
     };
     let options = SessionOptions {
         threads: Some(threads.parse().context("THREADS")?),
@@ -26,6 +29,8 @@ fn main() -> anyhow::Result<()> {
     };
     let folder = Path::new(folder);
     let config = VaeConfig::read(&folder.join("config.json"))?;
+    let sample = [config.sample_height, config.sample_width];
+    let tiles = tiled.then(|| Tiles::of_frames(sample, config.spatial_compression_ratio()));
     let weights = Weights::open(folder, "diffusion_pytorch_model")?;
     let mut decoder = Decoder::new(&config, &weights, &Runtime::load()?, &options)?;
     drop(weights);
@@ -40,11 +45,13 @@ fn main() -> anyhow::Result<()> {
             ["run"] => {
                 chunks.clear();
                 let start = Instant::now();
-                let on_frames = |_, frames| {
-                    chunks.push(frames);
+                let on_decoded = |decoded| {
+                    if let Decoded::Frames { frames, .. } = decoded {
+                        chunks.push(frames);
+                    }
                     ControlFlow::Continue(())
                 };
-                decoder.decode(&latents, on_frames, &token)?;
+                decoder.decode(&latents, tiles, on_decoded, &token)?;
                 println!("{}", start.elapsed().as_secs_f64());
             }
             ["inside"] => println!("{}", decoder.time_inside().as_secs_f64()),

@@ -1,56 +1,58 @@
-use std::{borrow::Cow, ops::ControlFlow, time::Duration};
+mod canvas;
+mod error;
+mod latents;
 
-use cogwheel_diffusion::{frames, geometry};
-use cogwheel_engine::{
-    CancellationToken, EngineError, Input, Output, Runtime, Session, SessionOptions,
+use std::{
+    ops::{ControlFlow, Range},
+    time::Duration,
 };
+
+use cogwheel_diffusion::{
+    frames,
+    geometry::{self, Tiles},
+};
+use cogwheel_engine::{CancellationToken, Input, Output, Runtime, Session, SessionOptions};
 use cogwheel_models::{
-    BuildError,
-    checkpoint::{Checkpoint, CheckpointError},
+    checkpoint::Checkpoint,
     config::VaeConfig,
     vae::{self, ConvCache},
 };
 use cogwheel_tensor::{DType, Storage, Tensor, TensorError};
 use cogwheel_weights::Weights;
 
-/// Latents to frames, chunk by chunk: memory is bounded by a chunk, not by the clip.
+use canvas::{Canvas, Tile};
+pub use error::DecodeError;
+use latents::Latents;
+
+/// Latents to frames, chunk by chunk, and tile by tile where asked to: memory is bounded by these, not by the clip.
 #[derive(Debug)]
 pub struct Decoder {
     session: Session,
     caches: Vec<ConvCache>,
     latent_channels: usize,
+    spatial_compression: usize,
     scaling_factor: f64,
     /// What latents are rounded to before anything else.
     storage: Storage,
 }
 
-/// Why latents were not decoded.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// The weights are not what the config calls for.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// No graph could be built of them.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// The session could not be made or run, or was cancelled.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The latents are not those of this model.
-    #[error(
-        "latents: expected F32 [frames, {channels}, height, width], none of them 0, found {dtype} {shape:?}"
-    )]
-    Latents {
-        /// Channels that the model's latents have.
-        channels: usize,
-        /// Their dtype.
-        dtype: DType,
-        /// Their shape.
-        shape: Vec<usize>,
+/// What decoding gives, as soon as it is there.
+#[derive(Debug)]
+pub enum Decoded {
+    /// So many tiles of all are decoded; their frames follow when the last one is.
+    Tiles {
+        /// Decoded.
+        tiles: usize,
+        /// Of all.
+        num_tiles: usize,
     },
-    /// Frames larger than a machine can address.
-    #[error(transparent)]
-    Tensor(#[from] TensorError),
+    /// Frames, fp32 [n, 8 height, 8 width, 3] in 0..1.
+    Frames {
+        /// Index of the first one.
+        first: usize,
+        /// The frames.
+        frames: Tensor,
+    },
 }
 
 impl Decoder {
@@ -83,46 +85,95 @@ impl Decoder {
             session: Session::new(runtime, decoder.model, weights, options)?,
             caches: decoder.caches,
             latent_channels: config.latent_channels,
+            spatial_compression: config.spatial_compression_ratio(),
             scaling_factor: config.scaling_factor,
             storage: Storage::Fp32,
         })
     }
 
     /// Decodes `latents`, fp32 [frames, channels, height, width] as the denoiser gives them, and hands over the frames
-    /// of each chunk as soon as they are there: the index of the first one, and fp32 [n, 8 height, 8 width, 3] in 0..1.
+    /// of each chunk.
     ///
     /// As diffusers' `CogVideoXPipeline.decode_latents` and `VideoProcessor`: an odd number of latent frames gives
-    /// `4 (n - 1) + 1` frames, an even one `4n`. `on_frames` can break off, which is no error.
+    /// `4 (n - 1) + 1` frames, an even one `4n`. With `tiles`, and where latents are larger than one, as `tiled_decode`
+    /// (other numbers: group norms take their statistics over a tile): memory is then bounded by a tile's chunk, beside
+    /// the frames themselves, which come when the last tile is decoded. `on_decoded` can break off, which is no error.
     ///
     /// # Errors
     /// [`DecodeError::Latents`]; [`EngineError::Cancelled`] when the token fires.
     pub fn decode(
         &mut self,
         latents: &Tensor,
-        mut on_frames: impl FnMut(usize, Tensor) -> ControlFlow<()>,
+        tiles: Option<Tiles>,
+        mut on_decoded: impl FnMut(Decoded) -> ControlFlow<()>,
         cancellation: &CancellationToken,
     ) -> Result<(), DecodeError> {
-        let (mut values, [count, height, width]) = self.latents(latents)?;
-        if self.storage != Storage::Fp32 {
-            self.storage.round(values.to_mut());
+        let latents = self.scaled(latents)?;
+        let [height, width] = latents.sides;
+        match tiles.filter(|tiles| tiles.cut(latents.sides)) {
+            Some(tiles) => self.decode_tiles(&latents, tiles, &mut on_decoded, cancellation),
+            None => self.decode_window(
+                &latents,
+                [0..height, 0..width],
+                |first, planes| Ok(on_decoded(Decoded::Frames { first, frames: pixels(planes)? })),
+                cancellation,
+            ),
         }
-        let frame_len = values.len() / count;
-        let inverse = (1.0 / self.scaling_factor) as f32;
+    }
+
+    /// Decodes some rows and columns of the latents, chunk by chunk; hands over the index of a chunk's first frame and
+    /// what the decoder gave, [n, 3, 8 rows, 8 columns].
+    fn decode_window(
+        &mut self,
+        latents: &Latents,
+        window: [Range<usize>; 2],
+        mut on_chunk: impl FnMut(usize, Tensor) -> Result<ControlFlow<()>, DecodeError>,
+        cancellation: &CancellationToken,
+    ) -> Result<(), DecodeError> {
         let mut carried: Vec<Output> = Vec::new();
         let mut first_frame = 0;
-        for chunk in geometry::decode_chunks(count) {
-            let scaled = values[chunk.start * frame_len..chunk.end * frame_len].iter();
-            let scaled = scaled.map(|value| inverse * value).collect();
-            let scaled =
-                Tensor::from_f32([chunk.len(), self.latent_channels, height, width], scaled)?;
-            let (frames, caches) = self.chunk(&scaled, carried, cancellation)?;
+        for chunk in geometry::decode_chunks(latents.frames) {
+            let part = latents.window(chunk, &window)?;
+            let (planes, caches) = self.chunk(&part, carried, cancellation)?;
             carried = caches;
-            let frames = pixels(frames)?;
-            let frame_count = frames.shape().first().copied().unwrap_or_default();
-            if on_frames(first_frame, frames).is_break() {
+            let frames = planes.shape().first().copied().unwrap_or_default();
+            if on_chunk(first_frame, planes)?.is_break() {
                 break;
             }
-            first_frame += frame_count;
+            first_frame += frames;
+        }
+        Ok(())
+    }
+
+    fn decode_tiles(
+        &mut self,
+        latents: &Latents,
+        tiles: Tiles,
+        on_decoded: &mut impl FnMut(Decoded) -> ControlFlow<()>,
+        cancellation: &CancellationToken,
+    ) -> Result<(), DecodeError> {
+        let [rows, columns] = tiles.cuts(latents.sides);
+        let num_tiles = rows.len() * columns.len();
+        let mut canvas = Canvas::new(latents, tiles, self.spatial_compression);
+        let mut done = 0;
+        for row in rows {
+            for column in &columns {
+                if on_decoded(Decoded::Tiles { tiles: done, num_tiles }).is_break() {
+                    return Ok(());
+                }
+                let window = [row.clone(), column.clone()];
+                let mut tile = Tile::default();
+                let collect = |_, planes| tile.push(&planes).map(ControlFlow::Continue);
+                self.decode_window(latents, window.clone(), collect, cancellation)?;
+                canvas.place(tile, window);
+                done += 1;
+            }
+        }
+        let _ = on_decoded(Decoded::Tiles { tiles: done, num_tiles });
+        for (first, frames) in canvas.into_chunks()? {
+            if on_decoded(Decoded::Frames { first, frames }).is_break() {
+                break;
+            }
         }
         Ok(())
     }
@@ -159,21 +210,19 @@ impl Decoder {
         Ok((frames.into_tensor()?, caches))
     }
 
-    /// The values, and the number of frames, the height and the width.
-    fn latents<'a>(
-        &self,
-        latents: &'a Tensor,
-    ) -> Result<(Cow<'a, [f32]>, [usize; 3]), DecodeError> {
-        match *latents.shape() {
-            [frames, channels, height, width]
-                if channels == self.latent_channels
-                    && !latents.is_empty()
-                    && latents.dtype() == DType::F32 =>
-            {
-                Ok((latents.as_f32()?, [frames, height, width]))
-            }
-            _ => Err(self.unfit(latents)),
+    /// The latents rounded to the storage and divided by the scaling factor.
+    fn scaled(&self, latents: &Tensor) -> Result<Latents, DecodeError> {
+        let &[frames, channels, height, width] = latents.shape() else {
+            return Err(self.unfit(latents));
+        };
+        if channels != self.latent_channels || latents.is_empty() || latents.dtype() != DType::F32 {
+            return Err(self.unfit(latents));
         }
+        let mut values = latents.as_f32()?.into_owned();
+        self.storage.round(&mut values);
+        let inverse = (1.0 / self.scaling_factor) as f32;
+        values.iter_mut().for_each(|value| *value *= inverse);
+        Ok(Latents { values, frames, channels, sides: [height, width] })
     }
 
     fn unfit(&self, latents: &Tensor) -> DecodeError {

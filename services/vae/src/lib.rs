@@ -3,5 +3,5 @@
 mod decoder;
 mod service;
 
-pub use decoder::{DecodeError, Decoder};
+pub use decoder::{DecodeError, Decoded, Decoder};
 pub use service::{Settings, run};

@@ -5,19 +5,22 @@ use std::sync::Arc;
 
 use clap::Args;
 use cogwheel_api::vae::v1::vae_service_server::{VaeService, VaeServiceServer};
-use cogwheel_api::vae::v1::{DecodeRequest, DecodeResponse, DecodeSummary, decode_response::Event};
+use cogwheel_api::vae::v1::{
+    DecodeRequest, DecodeResponse, DecodeSummary, TilesDecoded, decode_response::Event,
+};
 use cogwheel_api::{TensorInbox, tensor_parts};
+use cogwheel_diffusion::geometry::Tiles;
 use cogwheel_engine::{EngineError, Runtime, Worker};
-use cogwheel_models::checkpoint::{Checkpoint, Workload};
+use cogwheel_models::checkpoint::{Checkpoint, StageMemory, Workload};
 use cogwheel_service::{
-    Failure, Fatal, Gate, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs, end,
-    receive, run_on,
+    Failure, Fatal, Gate, Limits, Listener, MemoryNeed, Responder, Responses, Server, Shutdown,
+    StageArgs, Tiling, end, receive, run_on,
 };
 use cogwheel_tensor::{DType, Tensor};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::decoder::{DecodeError, Decoder};
+use crate::decoder::{DecodeError, Decoded, Decoder};
 
 /// Settings of the vae.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +32,16 @@ pub struct Settings {
     /// Bytes of the latents of one request
     #[arg(long, env = "COGWHEEL_MAX_LATENT_BYTES", value_name = "BYTES", default_value_t = 256 << 20)]
     pub max_latent_bytes: usize,
+    /// Decode in tiles: with less memory, and slightly other frames. auto: where whole frames would pass the memory limit
+    #[arg(
+        long,
+        env = "COGWHEEL_VAE_TILING",
+        value_enum,
+        default_value = "auto",
+        value_name = "on|off|auto",
+        hide_possible_values = true
+    )]
+    pub vae_tiling: Tiling,
 }
 
 /// Serves the vae until `shutdown` begins, then drains.
@@ -45,8 +58,7 @@ pub async fn run(
     let storage = stage.storage()?;
     let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?.stored_in(storage);
     let runtime = Runtime::load().map_err(Fatal::failed)?;
-    let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
-    let need = need.vae_decoder;
+    let (_, need) = decoding(&checkpoint, &settings, checkpoint.default_workload());
     let options = stage.session_options(need.weights, need.activations);
     let load = {
         let checkpoint = checkpoint.clone();
@@ -87,20 +99,20 @@ impl VaeService for Vae {
         let mut messages = request.into_inner();
         let receiving = receive_latents(&mut messages, self.settings.max_latent_bytes);
         let latents = call.receive(receiving).await?;
-        self.check(&latents)?;
+        let tiling = self.check(&latents)?;
         let worker = Arc::clone(&self.worker);
         Ok(call.respond(|responder| async move {
             // The request's half of the stream lives as long as the work, so that a caller that
             // resets it is noticed.
             let _messages = messages;
-            decode(&worker, latents, &responder).await
+            decode(&worker, latents, tiling, &responder).await
         }))
     }
 }
 
 impl Vae {
-    /// Refuses latents of another model, and those whose frames would not fit the memory.
-    fn check(&self, latents: &Tensor) -> Result<(), Failure> {
+    /// Refuses latents of another model, and those whose frames would not fit the memory; says how to decode the others.
+    fn check(&self, latents: &Tensor) -> Result<Option<InTiles>, Failure> {
         let channels = self.checkpoint.vae.latent_channels;
         let &[frames, found, height, width] = latents.shape() else {
             let message = format!("expected four dimensions, found {:?}", latents.shape());
@@ -125,10 +137,41 @@ impl Vae {
             num_frames: frames.saturating_mul(self.checkpoint.vae.temporal_compression_ratio),
             height: height.saturating_mul(pixels),
             width: width.saturating_mul(pixels),
+            tiled: false,
         };
-        let need = self.checkpoint.memory_estimate(DType::F32, DType::F32, &workload).vae_decoder;
-        self.settings.stage.check_memory("latents", need.total())
+        let (tiling, need) = decoding(&self.checkpoint, &self.settings, workload);
+        self.settings.stage.check_memory("latents", need.total())?;
+        Ok(tiling)
     }
+}
+
+/// Tiles to decode in, and why where nobody asked for them.
+struct InTiles {
+    tiles: Tiles,
+    reason: String,
+}
+
+/// How a workload is decoded, and the memory that takes.
+fn decoding(
+    checkpoint: &Checkpoint,
+    settings: &Settings,
+    workload: Workload,
+) -> (Option<InTiles>, StageMemory) {
+    let need = |workload| checkpoint.memory_estimate(DType::F32, DType::F32, workload).vae_decoder;
+    let whole = need(&workload);
+    let limit = settings.stage.memory();
+    if !settings.vae_tiling.applies(whole.total(), limit) {
+        return (None, whole);
+    }
+    let reason = match (settings.vae_tiling, limit) {
+        (Tiling::Auto, Some(limit)) => {
+            let memory = MemoryNeed { need: whole.total(), limit };
+            format!("decoding in tiles: decoding whole frames {memory}")
+        }
+        _ => String::new(),
+    };
+    let tiles = checkpoint.tiles();
+    (Some(InTiles { tiles, reason }), need(&Workload { tiled: true, ..workload }))
 }
 
 /// Receives the one tensor of a request, up to the caller's half-close.
@@ -151,19 +194,28 @@ async fn receive_latents(
 async fn decode(
     worker: &Worker<Decoder>,
     latents: Tensor,
+    tiling: Option<InTiles>,
     responder: &Responder<DecodeResponse>,
 ) -> Result<(), Failure> {
     let queued = |position| response(Event::QueuePosition(position));
     let summary = run_on(worker, "the vae", responder, queued, move |decoder, context, events| {
         let before = decoder.time_inside();
         let mut num_frames = 0;
-        let on_frames = |_, frames: Tensor| {
-            num_frames += frames.shape().first().copied().unwrap_or_default();
-            let all_sent = tensor_parts("frames", &frames)
-                .all(|part| events.send(response(Event::Frames(part))));
+        let (tiles, mut reason) = tiling.map(|tiling| (tiling.tiles, tiling.reason)).unzip();
+        let on_decoded = |decoded| {
+            let all_sent = match decoded {
+                Decoded::Tiles { tiles, num_tiles } => events.send(response(Event::TilesDecoded(
+                    tiles_decoded(tiles, num_tiles, reason.take().unwrap_or_default()),
+                ))),
+                Decoded::Frames { frames, .. } => {
+                    num_frames += frames.shape().first().copied().unwrap_or_default();
+                    tensor_parts("frames", &frames)
+                        .all(|part| events.send(response(Event::Frames(part))))
+                }
+            };
             if all_sent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        decoder.decode(&latents, on_frames, &context.cancellation)?;
+        decoder.decode(&latents, tiles, on_decoded, &context.cancellation)?;
         let inside = decoder.time_inside() - before;
         Ok::<_, DecodeError>(DecodeSummary {
             num_frames: u32::try_from(num_frames).unwrap_or(u32::MAX),
@@ -172,6 +224,11 @@ async fn decode(
     });
     let summary = summary.await?;
     responder.send(response(Event::Summary(summary))).await
+}
+
+fn tiles_decoded(tiles: usize, num_tiles: usize, reason: String) -> TilesDecoded {
+    let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
+    TilesDecoded { tiles: count(tiles), num_tiles: count(num_tiles), reason }
 }
 
 fn response(event: Event) -> DecodeResponse {

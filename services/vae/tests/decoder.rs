@@ -4,10 +4,11 @@
 
 use std::{ops::ControlFlow, path::Path};
 
+use cogwheel_diffusion::geometry::Tiles;
 use cogwheel_engine::{CancellationToken, EngineError, Provider, Runtime, SessionOptions};
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_tensor::{DType, Tensor};
-use cogwheel_vae::{DecodeError, Decoder};
+use cogwheel_vae::{DecodeError, Decoded, Decoder};
 use cogwheel_weights::Weights;
 
 /// Every STRIDE-th value of the frames is in the reference file.
@@ -33,16 +34,34 @@ fn decoder(name: &str) -> Decoder {
 
 /// All frames, and the number of frames in each chunk.
 fn decode(decoder: &mut Decoder, latents: &Tensor) -> (Vec<f32>, Vec<usize>) {
-    let (mut frames, mut chunks) = (Vec::new(), Vec::new());
-    let on_frames = |first: usize, chunk: Tensor| {
+    let (frames, chunks, tiles) = decode_in(decoder, latents, None);
+    assert_eq!(tiles, []);
+    (frames, chunks)
+}
+
+/// All frames, the number of frames in each chunk, and what was told of tiles.
+fn decode_in(
+    decoder: &mut Decoder,
+    latents: &Tensor,
+    tiles: Option<Tiles>,
+) -> (Vec<f32>, Vec<usize>, Vec<(usize, usize)>) {
+    let (mut frames, mut chunks, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    let on_decoded = |decoded| {
+        let (first, chunk) = match decoded {
+            Decoded::Tiles { tiles, num_tiles } => {
+                told.push((tiles, num_tiles));
+                return ControlFlow::Continue(());
+            }
+            Decoded::Frames { first, frames } => (first, frames),
+        };
         assert_eq!(first, chunks.iter().sum::<usize>());
         assert_eq!(chunk.shape()[1..], [latents.shape()[2] * 8, latents.shape()[3] * 8, 3]);
         chunks.push(chunk.shape()[0]);
         frames.extend_from_slice(&chunk.as_f32().unwrap());
         ControlFlow::Continue(())
     };
-    decoder.decode(latents, on_frames, &CancellationToken::new()).unwrap();
-    (frames, chunks)
+    decoder.decode(latents, tiles, on_decoded, &CancellationToken::new()).unwrap();
+    (frames, chunks, told)
 }
 
 fn psnr(found: &[f32], expected: &[f32]) -> f64 {
@@ -85,6 +104,96 @@ fn frames_are_those_of_diffusers_for_the_rope_checkpoint() {
     check("rope");
 }
 
+/// Where a norm's group has 850,000 values: ONNX Runtime's InstanceNormalization adds them up one after another in fp32, so
+/// that the same latents decoded whole are at 115 dB of diffusers in fp64, where diffusers in fp32 is at 136.
+const MIN_PSNR_LARGE: f64 = 115.0;
+
+/// Every so many-th value of frames decoded in tiles.
+const TILED_STRIDE: usize = 499;
+
+#[test]
+fn frames_decoded_in_tiles_are_those_of_diffusers() {
+    let reference = reference();
+    for name in ["sincos", "rope"] {
+        let mut decoder = decoder(name);
+        for (tile, case, chunks, num_tiles) in [
+            ([6, 5], "6x5.3.11x9", vec![9], 9),
+            ([6, 5], "6x5.4.12x4", vec![8, 8], 3),
+            ([6, 5], "6x5.5.3x7", vec![9, 8], 2),
+            ([30, 45], "30x45.3.32x46", vec![9], 4),
+        ] {
+            let key = format!("{name}.tiled.{case}");
+            let latents = reference.tensor(&format!("{key}.latents")).unwrap();
+            let expected = reference.tensor(&format!("{key}.frames")).unwrap();
+            let (frames, found_chunks, told) =
+                decode_in(&mut decoder, &latents, Some(Tiles::of(tile)));
+            assert_eq!(found_chunks, chunks, "{key}");
+            assert_eq!(told, (0..=num_tiles).map(|done| (done, num_tiles)).collect::<Vec<_>>());
+            let sample: Vec<f32> = frames.iter().copied().step_by(TILED_STRIDE).collect();
+            let psnr_found = psnr(&sample, &expected.as_f32().unwrap());
+            println!("{key}: {psnr_found:.1} dB");
+            let least = if tile == [30, 45] { MIN_PSNR_LARGE } else { MIN_PSNR };
+            assert!(psnr_found >= least, "{key}: {psnr_found} dB");
+            // Another decoding, of the same picture.
+            let (whole, _) = decode(&mut decoder, &latents);
+            assert!(whole != frames);
+        }
+    }
+}
+
+#[test]
+fn latents_that_fit_one_tile_are_decoded_whole() {
+    let (reference, mut decoder) = (reference(), decoder("sincos"));
+    let latents = reference.tensor("sincos.5.6x4.latents").unwrap();
+    let (whole, _) = decode(&mut decoder, &latents);
+    let (tiled, _, told) = decode_in(&mut decoder, &latents, Some(Tiles::of([6, 4])));
+    assert!(told.is_empty() && tiled == whole);
+}
+
+#[test]
+fn any_size_of_tile_gives_frames_of_the_clips_size() {
+    let (reference, mut decoder) = (reference(), decoder("sincos"));
+    let latents = reference.tensor("sincos.2.6x4.latents").unwrap();
+    for tile in [[1, 1], [2, 3], [3, 2], [4, 4], [5, 3]] {
+        let (frames, chunks, told) = decode_in(&mut decoder, &latents, Some(Tiles::of(tile)));
+        assert_eq!((frames.len(), chunks), (8 * 48 * 32 * 3, vec![8]), "{tile:?}");
+        assert!(told.len() > 2 && frames.iter().all(|value| (0.0..=1.0).contains(value)));
+    }
+}
+
+#[test]
+fn decoding_in_tiles_ends_between_tiles_where_the_caller_breaks_off_or_cancels() {
+    let (reference, mut decoder) = (reference(), decoder("sincos"));
+    let latents = reference.tensor("sincos.tiled.6x5.3.11x9.latents").unwrap();
+    let mut last = 0;
+    let broken = decoder.decode(
+        &latents,
+        Some(Tiles::of([6, 5])),
+        |decoded| match decoded {
+            Decoded::Tiles { tiles: 2, .. } => ControlFlow::Break(()),
+            Decoded::Tiles { tiles, .. } => {
+                last = tiles;
+                ControlFlow::Continue(())
+            }
+            Decoded::Frames { .. } => panic!("no frames of a clip that is not decoded"),
+        },
+        &CancellationToken::new(),
+    );
+    broken.unwrap();
+    assert_eq!(last, 1);
+    let token = CancellationToken::new();
+    let cancelled = decoder.decode(
+        &latents,
+        Some(Tiles::of([6, 5])),
+        |_| {
+            token.cancel();
+            ControlFlow::Continue(())
+        },
+        &token,
+    );
+    assert!(matches!(cancelled, Err(DecodeError::Engine(EngineError::Cancelled))));
+}
+
 #[test]
 fn a_clip_does_not_depend_on_what_was_decoded_before() {
     let (reference, mut decoder) = (reference(), decoder("sincos"));
@@ -103,7 +212,8 @@ fn decoding_ends_where_the_caller_breaks_off_or_cancels() {
     let mut chunks = 0;
     let broken = decoder.decode(
         &latents,
-        |_, _| {
+        None,
+        |_| {
             chunks += 1;
             if chunks == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         },
@@ -114,7 +224,8 @@ fn decoding_ends_where_the_caller_breaks_off_or_cancels() {
 
     let cancelled = decoder.decode(
         &latents,
-        |_, _| {
+        None,
+        |_| {
             token.cancel();
             ControlFlow::Continue(())
         },
@@ -128,7 +239,7 @@ fn latents_of_another_form_are_refused() {
     let mut decoder = decoder("sincos");
     let mut check = |latents: Tensor, found: &str| {
         let error = decoder
-            .decode(&latents, |_, _| panic!("decoded"), &CancellationToken::new())
+            .decode(&latents, None, |_| panic!("decoded"), &CancellationToken::new())
             .unwrap_err();
         let expected = "latents: expected F32 [frames, 4, height, width], none of them 0, found ";
         assert_eq!(error.to_string(), format!("{expected}{found}"));

@@ -3,10 +3,12 @@
 mod chunks;
 mod error;
 mod patches;
+mod tiles;
 
 pub use chunks::{decode_chunks, frames_of_chunk};
 pub use error::GeometryError;
 pub use patches::{patchify, unpatchify};
+pub use tiles::{Cuts, Tiles};
 
 /// Latent frames that the decoder takes at a time: `num_latent_frames_batch_size` of `AutoencoderKLCogVideoX`.
 const DECODE_BATCH: usize = 2;

@@ -120,7 +120,7 @@ impl Checkpoint {
     /// What a guided request that leaves sizes open computes.
     pub fn default_workload(&self) -> Workload {
         let Defaults { num_frames, height, width, .. } = self.defaults();
-        Workload { batch: 2, num_frames, height, width }
+        Workload { batch: 2, num_frames, height, width, tiled: false }
     }
 
     /// What the geometry of its videos follows from.

@@ -1,7 +1,7 @@
 //! The VAE's decoder as one graph: latents to frames, chunk by chunk.
 //!
-//! The mathematics are those of diffusers' `AutoencoderKLCogVideoX.decode` without tiling. One graph serves every
-//! chunk: the number of frames, height and width are free, and what depends on them comes in as indices (see
+//! The mathematics are those of diffusers' `AutoencoderKLCogVideoX.decode`, for a tile as for whole frames. One graph
+//! serves every chunk: the number of frames, height and width are free, and what depends on them comes in as indices (see
 //! [`chunk_inputs`]). All convolutions are 2-D with the frames as batch; one over time is the sum of one for each of
 //! its taps. ONNX Runtime's blocked 2-D convolutions are 1.2 to 1.7 times as fast as its 3-D one.
 

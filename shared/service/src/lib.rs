@@ -18,6 +18,7 @@ mod respond;
 mod server;
 mod shutdown;
 mod stage;
+mod tiling;
 mod trace;
 
 pub use call::{Call, Gate};
@@ -30,7 +31,7 @@ pub use logs::{LogArgs, LogFormat};
 pub use memory::{MemoryNeed, machine_memory};
 pub use memory_size::{MemorySize, MemorySizeError};
 pub use page::{Page, PageFile};
-pub use process::{HELP_WIDTH, one_line, run_process};
+pub use process::{HELP_WIDTH, command, one_line, run_process};
 pub use receive::receive;
 pub use respond::{Responder, Responses};
 pub use server::{Limits, Server, ServerArgs};
@@ -38,4 +39,5 @@ pub use shutdown::Shutdown;
 pub use stage::{
     ComputeArgs, Events, ExecutionProvider, MatrixUnit, Precision, Prepack, StageArgs, end, run_on,
 };
+pub use tiling::Tiling;
 pub use trace::TraceId;

@@ -18,6 +18,11 @@ struct Process<A: Args> {
     logs: LogArgs,
 }
 
+/// The command line of a service: its own settings, its server's, its logs'.
+pub fn command<A: Args>(name: &'static str, about: &'static str) -> clap::Command {
+    Process::<A>::command().name(name).about(about).max_term_width(HELP_WIDTH)
+}
+
 /// The whole of a service's `main`: settings, logs, the socket, then `serve` until a signal.
 ///
 /// The socket is bound before `serve` loads anything, so that a port in use is told at once.
@@ -27,8 +32,9 @@ where
     S: AsyncFnOnce(A, Listener, Limits, &Shutdown) -> Result<(), Fatal>,
 {
     cogwheel_engine::without_telemetry();
-    let command = Process::<A>::command().name(name).about(about).max_term_width(HELP_WIDTH);
-    let parsed = command.try_get_matches().and_then(|m| Process::<A>::from_arg_matches(&m));
+    let parsed = command::<A>(name, about)
+        .try_get_matches()
+        .and_then(|m| Process::<A>::from_arg_matches(&m));
     match parsed {
         Ok(process) => run(process, serve),
         Err(text) if matches!(text.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use cogwheel_api::denoiser::v1::Scheduler;
-use cogwheel_service::{Address, ComputeArgs, LogArgs};
+use cogwheel_service::{Address, ComputeArgs, LogArgs, Tiling};
 use serde::Deserialize;
 
 use super::{COMPUTING, Lora, MemorySize, NamedAdapter};
@@ -103,7 +103,8 @@ pub struct GenerateArgs {
     #[command(flatten)]
     /// How the model is computed, with --model.
     pub compute: ComputeArgs,
-    /// Decode in tiles; this build decodes whole frames only
+    /// Decode in tiles: with less memory, and slightly other frames. auto: where whole frames would
+    /// pass the memory limit
     #[arg(
         long,
         help_heading = COMPUTING,
@@ -156,15 +157,4 @@ pub enum Switch {
     On,
     /// Off.
     Off,
-}
-
-/// Whether frames are decoded in tiles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Tiling {
-    /// Always.
-    On,
-    /// Never.
-    Off,
-    /// When whole frames would pass the memory limit.
-    Auto,
 }

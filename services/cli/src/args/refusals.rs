@@ -1,8 +1,10 @@
 //! What parses but is refused: an option that cannot be honoured is never ignored.
 
-use cogwheel_service::{ComputeArgs, ExecutionProvider, Fatal, MatrixUnit, Precision, Prepack};
+use cogwheel_service::{
+    ComputeArgs, ExecutionProvider, Fatal, MatrixUnit, Precision, Prepack, Tiling,
+};
 
-use super::{AdaptersAction, AdaptersArgs, GenerateArgs, ServeArgs, Tiling};
+use super::{AdaptersAction, AdaptersArgs, GenerateArgs, ServeArgs};
 
 /// Refuses what this build of `generate` cannot honour yet.
 pub(super) fn generate(args: &GenerateArgs) -> Result<(), Fatal> {
@@ -10,7 +12,6 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<(), Fatal> {
         (args.image.is_some(), "--image"),
         (args.video.is_some(), "--video"),
         (args.strength.is_some(), "--strength"),
-        (args.vae_tiling == Tiling::On, "--vae-tiling on"),
     ])?;
     if args.model.is_some() && !args.adapter.is_empty() {
         return Err(Fatal::usage(
@@ -36,7 +37,6 @@ pub(super) fn generate(args: &GenerateArgs) -> Result<(), Fatal> {
 
 /// Refuses what this build of `serve` cannot honour yet.
 pub(super) fn serve(args: &ServeArgs) -> Result<(), Fatal> {
-    refuse(&[(args.vae_tiling == Tiling::On, "--vae-tiling on")])?;
     precision(&args.compute)
 }
 
@@ -48,8 +48,7 @@ pub(super) fn adapters(args: &AdaptersArgs) -> Result<(), Fatal> {
     }
 }
 
-/// Refuses what only the server could decide. `auto` leaves it to the server, and no server of this
-/// API decodes in tiles, so those pass.
+/// Refuses what only the server could decide; `auto` leaves it to the server.
 pub(super) fn with_endpoint(
     args: &GenerateArgs,
     is_given: &dyn Fn(&str) -> bool,
@@ -69,6 +68,7 @@ pub(super) fn with_endpoint(
         (compute.prepack != Prepack::Auto, "prepack", "--prepack"),
         (compute.matrix_unit != MatrixUnit::Auto, "matrix_unit", "--matrix-unit"),
         (args.memory_limit.is_some(), "memory_limit", "--memory-limit"),
+        (args.vae_tiling != Tiling::Auto, "vae_tiling", "--vae-tiling"),
     ];
     let mut given = settings.iter().filter(|(set, id, _)| *set && is_given(id));
     match given.next() {

@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use clap::Args;
 use cogwheel_denoiser::AdapterSettings;
 use cogwheel_orchestrator::AdapterArgs;
-use cogwheel_service::{ComputeArgs, LogArgs, ServerArgs};
+use cogwheel_service::{ComputeArgs, LogArgs, ServerArgs, Tiling};
 
-use super::{COMPUTING, MemorySize, Switch, Tiling};
+use super::{COMPUTING, MemorySize, Switch};
 
 /// Settings of `cogwheel serve`.
 #[derive(Args, Clone, Debug)]
@@ -37,10 +37,11 @@ pub struct ServeArgs {
     #[command(flatten)]
     /// How the model is computed.
     pub compute: ComputeArgs,
-    /// Decode in tiles; this build decodes whole frames only
+    /// Decode in tiles: with less memory, and slightly other frames. auto: where whole frames would pass the memory limit
     #[arg(
         long,
         help_heading = COMPUTING,
+        env = "COGWHEEL_VAE_TILING",
         value_enum,
         default_value = "auto",
         value_name = "on|off|auto",

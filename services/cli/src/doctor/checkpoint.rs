@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use cogwheel_models::checkpoint::Checkpoint;
+use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_tensor::DType;
 
 use super::Finding;
@@ -46,14 +46,20 @@ pub(super) fn findings(model: &Path, memory: Option<u64>) -> Vec<Finding> {
 
 /// What a video of the default size takes, in fp32.
 fn need(checkpoint: &Checkpoint, memory: u64) -> Finding {
-    let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
+    let workload = checkpoint.default_workload();
+    let of = |workload| checkpoint.memory_estimate(DType::F32, DType::F32, workload);
+    let whole = of(&workload);
+    // As `--vae-tiling auto` decides it.
+    let tiled = whole.vae_decoder.total() > memory;
+    let need = if tiled { of(&Workload { tiled, ..workload }) } else { whole };
     let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
     let (together, alone) = (gigabytes(need.together()), gigabytes(need.largest()));
+    let tiles = if tiled { ", with frames decoded in tiles" } else { "" };
     if need.together() <= memory {
-        Finding::good("room", format!("a video of the default size takes about {together}"))
+        Finding::good("room", format!("a video of the default size takes about {together}{tiles}"))
     } else if need.largest() <= memory {
         let text = format!(
-            "all stages at once would take about {together}: they are loaded one after another, {alone} at most"
+            "all stages at once would take about {together}: they are loaded one after another, {alone} at most{tiles}"
         );
         Finding::note("room", text)
     } else {

@@ -69,6 +69,7 @@ impl<'a> Reception<'a> {
             | Event::Queued(_)
             | Event::VariantMerging(_)
             | Event::StepCompleted(_)
+            | Event::TilesDecoded(_)
             | Event::FramesDecoded(_)
             | Event::Notice(_) => {}
         }

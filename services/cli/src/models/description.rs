@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use cogwheel_diffusion::scheduler::SchedulerKind;
-use cogwheel_models::checkpoint::{Checkpoint, CheckpointError, StageMemory};
+use cogwheel_models::checkpoint::{Checkpoint, CheckpointError, StageMemory, Workload};
 use cogwheel_tensor::DType;
 use serde::Serialize;
 
@@ -81,10 +81,14 @@ pub struct Memory {
     pub available: bool,
     /// Each stage alone; the vae's decoder.
     pub stages: Part<StageBytes>,
+    /// The vae's decoder in tiles.
+    pub vae_in_tiles: StageBytes,
     /// All stages at once.
     pub together: u64,
     /// The largest stage, when they are loaded one after another.
     pub one_by_one: u64,
+    /// The same with the vae decoding in tiles.
+    pub one_by_one_in_tiles: u64,
 }
 
 /// Memory of one stage, in bytes.
@@ -161,7 +165,10 @@ fn memory(
     checkpoint: &Checkpoint,
     (precision, weights, activations, available): (&'static str, DType, DType, bool),
 ) -> Memory {
-    let need = checkpoint.memory_estimate(weights, activations, &checkpoint.default_workload());
+    let workload = checkpoint.default_workload();
+    let need = checkpoint.memory_estimate(weights, activations, &workload);
+    let workload = Workload { tiled: true, ..workload };
+    let in_tiles = checkpoint.memory_estimate(weights, activations, &workload);
     let stage =
         |stage: StageMemory| StageBytes { weights: stage.weights, activations: stage.activations };
     Memory {
@@ -172,8 +179,10 @@ fn memory(
             transformer: stage(need.transformer),
             vae: stage(need.vae_decoder),
         },
+        vae_in_tiles: stage(in_tiles.vae_decoder),
         together: need.together(),
         one_by_one: need.largest(),
+        one_by_one_in_tiles: in_tiles.largest(),
     }
 }
 

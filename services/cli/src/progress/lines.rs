@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use cogwheel_api::denoiser::v1::{Sampling, Scheduler, StepCompleted, VariantMerging, VideoSize};
 use cogwheel_api::generation::v1::{
-    Accepted, FramesDecoded, Stage, VideoCompleted, generate_video_response::Event,
+    Accepted, FramesDecoded, Stage, TilesDecoded, VideoCompleted, generate_video_response::Event,
 };
 
 use super::duration::duration;
@@ -58,6 +58,14 @@ impl Lines {
                 format!("merging adapters: {tensors} of {num_tensors} tensors")
             }
             Event::StepCompleted(step) => self.step(step),
+            Event::TilesDecoded(TilesDecoded { tiles, num_tiles }) => {
+                let elapsed = self.stage_since.elapsed().as_secs_f64();
+                let left = elapsed / f64::from((*tiles).max(1))
+                    * f64::from(num_tiles.saturating_sub(*tiles));
+                let left =
+                    if *tiles > 0 { format!(", {} left", duration(left)) } else { String::new() };
+                format!("decoded tile {tiles} of {num_tiles}{left}")
+            }
             Event::FramesDecoded(decoded) => frames(decoded, self.stage_since.elapsed()),
             Event::VideoCompleted(completed) => self.completed(completed),
             Event::Latents(_) | Event::Frames(_) | Event::Artifact(_) => return None,
@@ -74,7 +82,8 @@ impl Lines {
         self.step_seconds += step.seconds.max(0.0);
         let mean = self.step_seconds / f64::from(step.step.max(1));
         let left = mean * f64::from(step.num_steps.saturating_sub(step.step));
-        let (each, left) = (duration(mean), duration(left));
+        let each = if mean < 0.1 { format!("{:.0} ms", mean * 1e3) } else { duration(mean) };
+        let left = duration(left);
         format!("step {} of {}, {each} each, {left} left", step.step, step.num_steps)
     }
 

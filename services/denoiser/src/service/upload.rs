@@ -203,6 +203,7 @@ fn activations(checkpoint: &Checkpoint, sampling: &Sampling, size: VideoSize) ->
         num_frames: size.num_frames as usize,
         height: size.height as usize,
         width: size.width as usize,
+        tiled: false,
     };
     checkpoint.memory_estimate(DType::F32, DType::F32, &workload).transformer.activations
 }

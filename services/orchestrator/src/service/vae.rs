@@ -1,6 +1,6 @@
 use cogwheel_api::denoiser::v1::VideoSize;
 use cogwheel_api::vae::v1::{
-    DecodeRequest, DecodeResponse, DecodeSummary, decode_response::Event,
+    DecodeRequest, DecodeResponse, DecodeSummary, TilesDecoded, decode_response::Event,
     vae_service_client::VaeServiceClient,
 };
 use cogwheel_api::{TensorInbox, tensor_parts};
@@ -14,6 +14,8 @@ use super::{Peer, Stages, Terms};
 pub(crate) enum DecodeEvent {
     /// So many requests are served before this one.
     Queued(u32),
+    /// How far the tiles are, where frames are decoded in tiles.
+    Tiles(TilesDecoded),
     /// [n, height, width, 3] fp32 in 0..1.
     Frames(Tensor),
     /// The end.
@@ -69,6 +71,7 @@ impl DecodeCall<'_> {
                 Some(Event::QueuePosition(position)) => {
                     return Ok(Some(DecodeEvent::Queued(position)));
                 }
+                Some(Event::TilesDecoded(tiles)) => return Ok(Some(DecodeEvent::Tiles(tiles))),
                 Some(Event::Summary(summary)) => return Ok(Some(DecodeEvent::Summary(summary))),
                 Some(Event::Frames(part)) => {
                     let complete = self.inbox.push(part).map_err(|e| self.peer.broken(&e))?;

@@ -107,7 +107,7 @@ pub struct GenerateVideoResponse {
     /// The event.
     #[prost(
         oneof = "generate_video_response::Event",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
     )]
     pub event: ::core::option::Option<generate_video_response::Event>,
 }
@@ -149,6 +149,9 @@ pub mod generate_video_response {
         /// The adapters are being merged into the weights.
         #[prost(message, tag = "12")]
         VariantMerging(super::super::super::denoiser::v1::VariantMerging),
+        /// A tile of all frames has been decoded, where they are decoded in tiles; the frames follow the last one.
+        #[prost(message, tag = "13")]
+        TilesDecoded(super::TilesDecoded),
     }
 }
 /// How the request was understood, defaults filled in.
@@ -212,6 +215,16 @@ pub struct FramesDecoded {
     /// How many there will be.
     #[prost(uint32, tag = "2")]
     pub num_frames: u32,
+}
+/// A tile of all frames has been decoded.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TilesDecoded {
+    /// How many so far.
+    #[prost(uint32, tag = "1")]
+    pub tiles: u32,
+    /// How many there are.
+    #[prost(uint32, tag = "2")]
+    pub num_tiles: u32,
 }
 /// One message of a file's transport: its header, then its chunks in order.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

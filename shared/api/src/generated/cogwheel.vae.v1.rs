@@ -6,11 +6,11 @@ pub struct DecodeRequest {
     #[prost(message, optional, tag = "1")]
     pub latents: ::core::option::Option<super::super::tensor::v1::TensorPart>,
 }
-/// What comes down, in this order: queue positions, frames, summary.
+/// What comes down, in this order: queue positions, tiles, frames, summary.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DecodeResponse {
     /// The event.
-    #[prost(oneof = "decode_response::Event", tags = "1, 2, 3")]
+    #[prost(oneof = "decode_response::Event", tags = "1, 2, 3, 4")]
     pub event: ::core::option::Option<decode_response::Event>,
 }
 /// Nested message and enum types in `DecodeResponse`.
@@ -27,7 +27,23 @@ pub mod decode_response {
         /// The end.
         #[prost(message, tag = "3")]
         Summary(super::DecodeSummary),
+        /// Latents are decoded in tiles, and so many are done; first none. Frames follow the last one.
+        #[prost(message, tag = "4")]
+        TilesDecoded(super::TilesDecoded),
     }
+}
+/// How far the tiles are.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TilesDecoded {
+    /// How many so far.
+    #[prost(uint32, tag = "1")]
+    pub tiles: u32,
+    /// How many there are.
+    #[prost(uint32, tag = "2")]
+    pub num_tiles: u32,
+    /// Why, where the server chose it by itself: one plain sentence. In the first message alone.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// Where the time went.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

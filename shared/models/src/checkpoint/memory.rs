@@ -1,5 +1,7 @@
 use cogwheel_tensor::DType;
 
+use cogwheel_diffusion::geometry::Tiles;
+
 use super::Checkpoint;
 use crate::names;
 
@@ -10,10 +12,12 @@ pub struct Workload {
     pub batch: usize,
     /// Frames of video.
     pub num_frames: usize,
-    /// Pixels; of a tile, where the VAE decodes in tiles.
+    /// Pixels.
     pub height: usize,
-    /// Pixels; of a tile, where the VAE decodes in tiles.
+    /// Pixels.
     pub width: usize,
+    /// Whether the VAE decodes in tiles.
+    pub tiled: bool,
 }
 
 /// Bytes that each stage needs, when it alone is loaded and at work.
@@ -92,7 +96,7 @@ impl Checkpoint {
             },
             vae_decoder: StageMemory {
                 weights: weight_bytes(&names::vae_decoder(&self.vae), weights),
-                activations: bytes(self.vae_decoder_elements(workload)),
+                activations: bytes(self.vae_elements(workload)),
             },
         }
     }
@@ -128,6 +132,28 @@ impl Checkpoint {
         let video = product(&[frames, workload.height / ratio, workload.width / ratio]);
         let tokens = video.saturating_add(config.max_text_seq_length as u128);
         tokens.saturating_mul(product(&[workload.batch, 11, config.inner_dim()]))
+    }
+
+    /// Those of whole frames, or of a tile and beside it the frames and two rows of tiles.
+    fn vae_elements(&self, workload: &Workload) -> u128 {
+        let tiles = self.tiles();
+        let scale = self.vae.spatial_compression_ratio();
+        let sides = [workload.height / scale, workload.width / scale];
+        if !workload.tiled || !tiles.cut(sides) {
+            return self.vae_decoder_elements(workload);
+        }
+        let [height, width] = [0, 1].map(|side| tiles.size[side].min(sides[side]) * scale);
+        let tile = Workload { height, width, ..*workload };
+        // A tile of each column with what it shares, less than twice the columns.
+        let rows = product(&[2, workload.num_frames, 3, height, 2, workload.width]);
+        let frames = product(&[workload.num_frames, workload.height, workload.width, 3]);
+        self.vae_decoder_elements(&tile).saturating_add(rows).saturating_add(frames)
+    }
+
+    /// The tiles that the VAE decodes in where it is to.
+    pub fn tiles(&self) -> Tiles {
+        let sample = [self.vae.sample_height, self.vae.sample_width];
+        Tiles::of_frames(sample, self.vae.spatial_compression_ratio())
     }
 
     /// At full size in the last block, three tensors as wide as the block's input and two frames longer than the chunk

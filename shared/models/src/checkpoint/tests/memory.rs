@@ -9,7 +9,7 @@ fn two_b() -> Checkpoint {
     Checkpoint::open(dir.path()).unwrap()
 }
 
-const CLIP: Workload = Workload { batch: 2, num_frames: 49, height: 480, width: 720 };
+const CLIP: Workload = Workload { batch: 2, num_frames: 49, height: 480, width: 720, tiled: false };
 
 #[test]
 fn weights_take_what_their_precision_takes() {
@@ -27,7 +27,7 @@ fn weights_take_what_their_precision_takes() {
 #[test]
 fn the_transformers_activations_are_near_what_was_measured() {
     // 2 x 2,146 tokens at 1,920 channels: 700 MB. 226 are text, 1,920 video: 4 latent frames of 24 x 20 patches.
-    let slice = Workload { batch: 2, num_frames: 13, height: 384, width: 320 };
+    let slice = Workload { batch: 2, num_frames: 13, height: 384, width: 320, tiled: false };
     let estimate = two_b().memory_estimate(DType::F32, DType::F32, &slice);
     let measured = 700e6;
     assert!((estimate.transformer.activations as f64 / measured - 1.0).abs() < 0.1);
@@ -40,7 +40,7 @@ fn the_vaes_activations_are_near_what_was_measured_and_never_below() {
     for (num_frames, height, width, measured) in
         [(81, 128, 192, 2.092e9), (17, 192, 256, 4.189e9), (17, 240, 320, 6.413e9)]
     {
-        let tile = Workload { batch: 1, num_frames, height, width };
+        let tile = Workload { batch: 1, num_frames, height, width, tiled: false };
         let estimate = two_b().memory_estimate(DType::F32, DType::F32, &tile);
         let ratio = estimate.vae_decoder.activations as f64 / measured;
         assert!((1.0..1.25).contains(&ratio), "{height}x{width}: {ratio} times what was measured");
@@ -64,11 +64,28 @@ fn more_to_compute_takes_more() {
 }
 
 #[test]
+fn tiles_take_less_and_grow_by_the_frames_alone() {
+    let checkpoint = two_b();
+    let vae = |workload| {
+        checkpoint.memory_estimate(DType::F32, DType::F32, &workload).vae_decoder.activations
+    };
+    let tiled = Workload { tiled: true, ..CLIP };
+    assert!(vae(tiled) * 3 < vae(CLIP), "{} of {}", vae(tiled), vae(CLIP));
+    let small = Workload { height: 240, width: 360, ..tiled };
+    assert_eq!(vae(small), vae(Workload { tiled: false, ..small }), "one tile is no tiling");
+    // Frames of the clip, and of two rows of tiles.
+    let frame = 480 * 720 * 3 * 4 + 2 * 240 * 2 * 720 * 3 * 4;
+    assert_eq!(vae(Workload { num_frames: 81, ..tiled }) - vae(tiled), (81 - 49) * frame);
+    let wide = Workload { height: 768, width: 1360, ..tiled };
+    assert!(vae(wide) < vae(tiled) * 2, "{} of {}", vae(wide), vae(tiled));
+}
+
+#[test]
 fn sizes_beyond_reason_saturate() {
     let most = usize::MAX;
     for sizes in [(most, most, most, most), (2, 0, 0, 0), (2, most, 16, 16), (2, 9, most, most)] {
         let (batch, num_frames, height, width) = sizes;
-        let workload = Workload { batch, num_frames, height, width };
+        let workload = Workload { batch, num_frames, height, width, tiled: false };
         let estimate = two_b().memory_estimate(DType::F32, DType::F32, &workload);
         assert!(estimate.vae_decoder.total() >= estimate.vae_decoder.weights);
         if height == most {

@@ -1,0 +1,24 @@
+use clap::ValueEnum;
+
+/// Whether frames are decoded in tiles: with less memory, and other numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Tiling {
+    /// Always.
+    On,
+    /// Never.
+    Off,
+    /// When whole frames would pass the memory limit.
+    #[default]
+    Auto,
+}
+
+impl Tiling {
+    /// Whether tiles are decoded where whole frames would need so many bytes.
+    pub fn applies(self, need: u64, limit: Option<u64>) -> bool {
+        match self {
+            Self::On => true,
+            Self::Off => false,
+            Self::Auto => limit.is_some_and(|limit| need > limit),
+        }
+    }
+}
