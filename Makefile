@@ -6,8 +6,9 @@ TEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "nextest run"
 # Where pip puts programs that are not Rust's: plain folders, ignored by git, no venv needed.
 VERIFY := .venv/verify
 BENCH := .venv/bench
+README := .venv/readme
 
-.PHONY: help setup demo eval-demo test test-browser verify fix bench proto
+.PHONY: help setup demo eval-demo test test-browser test-readme verify fix bench settings proto
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -31,6 +32,9 @@ test-browser: setup ## drive the page of `cogwheel serve` in headless Chromium; 
 	$(CARGO) build --locked --package cogwheel
 	cd tests/browser && COGWHEEL=$(abspath $(or $(CARGO_TARGET_DIR),target))/debug/cogwheel node --test
 
+test-readme: setup $(README)/.ready ## run the README's commands, but for those that need a network, GPU or cluster
+	$(PYTHON) tests/readme/run.py
+
 verify: $(VERIFY)/.ready ## formatting, lints, docs, dependencies and protos; changes nothing
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
@@ -47,11 +51,15 @@ bench: setup $(BENCH)/.ready ## measure beside diffusers on the same weights, bo
 	$(CARGO) build --release --locked --workspace --bins --examples
 	PYTHONPATH=$(BENCH) $(PYTHON) tools/bench/main.py
 
+settings: ## write the README's table of settings
+	COGWHEEL_WRITE_GENERATED=1 $(CARGO) test --locked --quiet --package cogwheel --test settings
+
 proto: ## generate the gRPC code from protos/
 	COGWHEEL_WRITE_GENERATED=1 $(CARGO) test --locked --quiet --package cogwheel-protos
 
 $(VERIFY)/.ready: tools/verify/requirements.txt
 $(BENCH)/.ready: tools/bench/requirements.txt
+$(README)/.ready: tools/readme/requirements.txt
 .venv/%/.ready: tools/%/requirements.txt
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade --target .venv/$* -r $<
 	@touch $@
