@@ -1,5 +1,4 @@
 mod canvas;
-mod error;
 mod latents;
 
 use std::{
@@ -21,8 +20,9 @@ use cogwheel_tensor::{DType, Storage, Tensor, TensorError};
 use cogwheel_weights::Weights;
 
 use canvas::{Canvas, Tile};
-pub use error::DecodeError;
 use latents::Latents;
+
+use crate::VaeError;
 
 /// Latents to frames, chunk by chunk, and tile by tile where asked to: memory is bounded by these, not by the clip.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Decoder {
         checkpoint: &Checkpoint,
         runtime: &Runtime,
         options: &SessionOptions,
-    ) -> Result<Self, DecodeError> {
+    ) -> Result<Self, VaeError> {
         let decoder = Self::new(&checkpoint.vae, &checkpoint.weights_vae()?, runtime, options)?;
         Ok(Self { storage: checkpoint.storage(), ..decoder })
     }
@@ -79,7 +79,7 @@ impl Decoder {
         weights: &Weights,
         runtime: &Runtime,
         options: &SessionOptions,
-    ) -> Result<Self, DecodeError> {
+    ) -> Result<Self, VaeError> {
         let decoder = vae::decoder(config, weights)?;
         Ok(Self {
             session: Session::new(runtime, decoder.model, weights, options)?,
@@ -100,14 +100,14 @@ impl Decoder {
     /// the frames themselves, which come when the last tile is decoded. `on_decoded` can break off, which is no error.
     ///
     /// # Errors
-    /// [`DecodeError::Latents`]; [`EngineError::Cancelled`] when the token fires.
+    /// [`VaeError::Latents`]; [`EngineError::Cancelled`] when the token fires.
     pub fn decode(
         &mut self,
         latents: &Tensor,
         tiles: Option<Tiles>,
         mut on_decoded: impl FnMut(Decoded) -> ControlFlow<()>,
         cancellation: &CancellationToken,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), VaeError> {
         let latents = self.scaled(latents)?;
         let [height, width] = latents.sides;
         match tiles.filter(|tiles| tiles.cut(latents.sides)) {
@@ -127,9 +127,9 @@ impl Decoder {
         &mut self,
         latents: &Latents,
         window: [Range<usize>; 2],
-        mut on_chunk: impl FnMut(usize, Tensor) -> Result<ControlFlow<()>, DecodeError>,
+        mut on_chunk: impl FnMut(usize, Tensor) -> Result<ControlFlow<()>, VaeError>,
         cancellation: &CancellationToken,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), VaeError> {
         let mut carried: Vec<Output> = Vec::new();
         let mut first_frame = 0;
         for chunk in geometry::decode_chunks(latents.frames) {
@@ -151,7 +151,7 @@ impl Decoder {
         tiles: Tiles,
         on_decoded: &mut impl FnMut(Decoded) -> ControlFlow<()>,
         cancellation: &CancellationToken,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), VaeError> {
         let [rows, columns] = tiles.cuts(latents.sides);
         let num_tiles = rows.len() * columns.len();
         let mut canvas = Canvas::new(latents, tiles, self.spatial_compression);
@@ -189,12 +189,12 @@ impl Decoder {
         latents: &Tensor,
         carried: Vec<Output>,
         cancellation: &CancellationToken,
-    ) -> Result<(Tensor, Vec<Output>), DecodeError> {
+    ) -> Result<(Tensor, Vec<Output>), VaeError> {
         let &[latent_frames, _, height, width] = latents.shape() else {
             return Err(self.unfit(latents));
         };
         let is_first = carried.is_empty();
-        let indices = vae::chunk_inputs(latent_frames, is_first)?;
+        let indices = vae::decode_inputs(latent_frames, is_first)?;
         let empty = self.caches.iter().filter(|_| is_first).map(|cache| cache.empty(height, width));
         let empty = empty.collect::<Result<Vec<_>, _>>()?;
 
@@ -211,7 +211,7 @@ impl Decoder {
     }
 
     /// The latents rounded to the storage and divided by the scaling factor.
-    fn scaled(&self, latents: &Tensor) -> Result<Latents, DecodeError> {
+    fn scaled(&self, latents: &Tensor) -> Result<Latents, VaeError> {
         let &[frames, channels, height, width] = latents.shape() else {
             return Err(self.unfit(latents));
         };
@@ -225,8 +225,8 @@ impl Decoder {
         Ok(Latents { values, frames, channels, sides: [height, width] })
     }
 
-    fn unfit(&self, latents: &Tensor) -> DecodeError {
-        DecodeError::Latents {
+    fn unfit(&self, latents: &Tensor) -> VaeError {
+        VaeError::Latents {
             channels: self.latent_channels,
             dtype: latents.dtype(),
             shape: latents.shape().to_vec(),

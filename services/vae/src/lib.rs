@@ -1,7 +1,11 @@
-//! Latents to frames: the VAE behind its service.
+//! Latents to frames, and frames to latents: the VAE behind its service.
 
 mod decoder;
+mod encoder;
+mod error;
 mod service;
 
-pub use decoder::{DecodeError, Decoded, Decoder};
+pub use decoder::{Decoded, Decoder};
+pub use encoder::{Encoder, Posterior};
+pub use error::VaeError;
 pub use service::{Settings, run};

@@ -20,7 +20,8 @@ use cogwheel_tensor::{DType, Tensor};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::decoder::{DecodeError, Decoded, Decoder};
+use crate::VaeError;
+use crate::decoder::{Decoded, Decoder};
 
 /// Settings of the vae.
 #[derive(Args, Clone, Debug)]
@@ -217,7 +218,7 @@ async fn decode(
         };
         decoder.decode(&latents, tiles, on_decoded, &context.cancellation)?;
         let inside = decoder.time_inside() - before;
-        Ok::<_, DecodeError>(DecodeSummary {
+        Ok::<_, VaeError>(DecodeSummary {
             num_frames: u32::try_from(num_frames).unwrap_or(u32::MAX),
             runtime_nanos: u64::try_from(inside.as_nanos()).unwrap_or(u64::MAX),
         })
@@ -235,13 +236,14 @@ fn response(event: Event) -> DecodeResponse {
     DecodeResponse { event: Some(event) }
 }
 
-impl From<DecodeError> for Failure {
-    fn from(error: DecodeError) -> Self {
+impl From<VaeError> for Failure {
+    fn from(error: VaeError) -> Self {
         match error {
-            DecodeError::Engine(EngineError::Cancelled) => Self::Cancelled,
-            DecodeError::Latents { .. } => Self::invalid("latents", error),
-            DecodeError::Checkpoint(_) | DecodeError::Build(_) => Self::Unfit(error.to_string()),
-            DecodeError::Engine(_) | DecodeError::Tensor(_) => Self::Internal(error.to_string()),
+            VaeError::Engine(EngineError::Cancelled) => Self::Cancelled,
+            VaeError::Latents { .. } => Self::invalid("latents", error),
+            VaeError::Frames { .. } => Self::invalid("frames", error),
+            VaeError::Checkpoint(_) | VaeError::Build(_) => Self::Unfit(error.to_string()),
+            VaeError::Engine(_) | VaeError::Tensor(_) => Self::Internal(error.to_string()),
         }
     }
 }

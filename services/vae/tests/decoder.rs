@@ -8,7 +8,7 @@ use cogwheel_diffusion::geometry::Tiles;
 use cogwheel_engine::{CancellationToken, EngineError, Provider, Runtime, SessionOptions};
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_tensor::{DType, Tensor};
-use cogwheel_vae::{DecodeError, Decoded, Decoder};
+use cogwheel_vae::{Decoded, Decoder, VaeError};
 use cogwheel_weights::Weights;
 
 /// Every STRIDE-th value of the frames is in the reference file.
@@ -186,7 +186,7 @@ fn decoding_in_tiles_ends_between_tiles_where_the_caller_breaks_off_or_cancels()
         },
         &token,
     );
-    assert!(matches!(cancelled, Err(DecodeError::Engine(EngineError::Cancelled))));
+    assert!(matches!(cancelled, Err(VaeError::Engine(EngineError::Cancelled))));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn decoding_ends_where_the_caller_breaks_off_or_cancels() {
         },
         &token,
     );
-    assert!(matches!(cancelled, Err(DecodeError::Engine(EngineError::Cancelled))));
+    assert!(matches!(cancelled, Err(VaeError::Engine(EngineError::Cancelled))));
 }
 
 #[test]

@@ -5,13 +5,16 @@ mod error;
 mod patches;
 mod tiles;
 
-pub use chunks::{decode_chunks, frames_of_chunk};
+pub use chunks::{decode_chunks, encode_chunks, frames_of_chunk};
 pub use error::GeometryError;
 pub use patches::{patchify, unpatchify};
 pub use tiles::{Cuts, Tiles};
 
 /// Latent frames that the decoder takes at a time: `num_latent_frames_batch_size` of `AutoencoderKLCogVideoX`.
 const DECODE_BATCH: usize = 2;
+
+/// Frames that the encoder takes at a time: `num_sample_frames_batch_size`.
+const ENCODE_BATCH: usize = 8;
 
 /// The sizes in a checkpoint's configurations that a video's geometry follows from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

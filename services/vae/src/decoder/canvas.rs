@@ -8,7 +8,8 @@ use cogwheel_diffusion::{
 };
 use cogwheel_tensor::{Tensor, TensorError};
 
-use super::{DecodeError, latents::Latents};
+use super::latents::Latents;
+use crate::VaeError;
 
 /// A tile's frames as the decoder gave them: planes of three channels, one frame after another.
 #[derive(Default)]
@@ -38,7 +39,7 @@ pub(super) struct Canvas {
 
 impl Tile {
     /// Takes a chunk, [n, 3, height, width].
-    pub(super) fn push(&mut self, planes: &Tensor) -> Result<(), DecodeError> {
+    pub(super) fn push(&mut self, planes: &Tensor) -> Result<(), VaeError> {
         if let &[_, _, height, width] = planes.shape() {
             (self.height, self.width) = (height, width);
         }

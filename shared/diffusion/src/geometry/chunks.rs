@@ -1,8 +1,8 @@
-//! How the decoder cuts time.
+//! How the encoder and the decoder cut time.
 
 use std::ops::Range;
 
-use super::DECODE_BATCH;
+use super::{DECODE_BATCH, ENCODE_BATCH};
 
 /// The latent frames that are decoded together: two at a time, a left-over one goes into the first chunk.
 ///
@@ -18,6 +18,16 @@ pub fn decode_chunks(latent_frames: usize) -> Vec<Range<usize>> {
         start = end;
     }
     chunks
+}
+
+/// The frames that are encoded together: eight at a time, left-over ones go into the first chunk.
+///
+/// As `AutoencoderKLCogVideoX._encode`. The cut matters as it does to the decoder.
+pub fn encode_chunks(frames: usize) -> Vec<Range<usize>> {
+    let first = (ENCODE_BATCH + frames % ENCODE_BATCH).min(frames);
+    let rest = (first..frames).step_by(ENCODE_BATCH);
+    let chunks = [0..first].into_iter().chain(rest.map(|start| start..start + ENCODE_BATCH));
+    chunks.filter(|chunk| !chunk.is_empty()).collect()
 }
 
 /// How many frames the decoder gives for a chunk of so many latent frames: every latent frame becomes

@@ -1,7 +1,7 @@
 use cogwheel_graph::{Convolution, Dim, GraphBuilder, GraphError, Value};
 use cogwheel_tensor::{DType, Tensor, TensorError};
 
-use super::{decoder::DecoderBuilder, kernel::Kernel, resolution::Resolution};
+use super::{builder::Builder, kernel::Kernel, resolution::Resolution};
 use crate::BuildError;
 
 /// Taps of every causal convolution along time.
@@ -69,7 +69,29 @@ impl ConvCache {
     }
 }
 
-impl DecoderBuilder<'_> {
+/// Where a causal convolution stands.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// Rows, and columns, to one of the latents: 1, 2, 4, 8.
+    pub(super) scale: usize,
+    /// How the padded input is cut in two, i64 of shape [2]: as many frames as the activation has, and those to cache.
+    pub(super) cut: Value,
+}
+
+impl Place {
+    /// That of an activation with so many frames, i64 of shape [1].
+    pub(super) fn new(
+        g: &mut GraphBuilder,
+        scale: usize,
+        frames: &Value,
+    ) -> Result<Self, GraphError> {
+        let cached = g.ints(&[CACHED_FRAMES as i64]);
+        let cut = g.concat(&[frames, &cached], 0)?;
+        Ok(Self { scale, cut })
+    }
+}
+
+impl Builder<'_> {
     /// A convolution over time and space that sees no later frame, as diffusers' `CogVideoXCausalConv3d`: in front of
     /// its input stand the last frames it has seen, or its first frame repeated.
     ///
@@ -80,7 +102,7 @@ impl DecoderBuilder<'_> {
         x: &Value,
         name: &str,
         channels: usize,
-        at: &Resolution,
+        at: &Place,
     ) -> Result<Value, BuildError> {
         let cache = ConvCache::new(name, channels, at.scale);
         let kernel = Kernel::read(self.weights, &format!("{name}.conv.weight"))?;

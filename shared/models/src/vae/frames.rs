@@ -6,7 +6,7 @@ use super::{
     resolution::frame_count,
 };
 
-/// How often the decoder doubles time: its `temporal_compression_ratio` is always 4.
+/// How often the encoder halves and the decoder doubles time: its `temporal_compression_ratio` is always 4.
 pub(super) const TIME_LEVELS: usize = 2;
 
 /// The decoder's inputs that say what comes from which frame, i64 vectors, for a chunk of `latent_frames` (at least 1)
@@ -18,7 +18,7 @@ pub(super) const TIME_LEVELS: usize = 2;
 ///
 /// # Errors
 /// [`TensorError::Overflow`] for more frames than can be addressed.
-pub fn chunk_inputs(
+pub fn decode_inputs(
     latent_frames: usize,
     is_first: bool,
 ) -> Result<Vec<(String, Tensor)>, TensorError> {
@@ -32,6 +32,37 @@ pub fn chunk_inputs(
         inputs.push((latent_frames_name(level), indices(stretched(latent_frames, frames))?));
     }
     Ok(inputs)
+}
+
+/// The encoder's inputs that say what comes from which frame, i64 vectors, for a chunk of `frames` (at least 1) that is or
+/// is not the first of its video.
+///
+/// `lead` as in [`decode_inputs`]. For each halving of time `earlier.N` and `later.N` say which two frames before it a frame
+/// is the mean of: neighbours, but the first of an odd number stands alone, as in diffusers' `CogVideoXDownsample3D`.
+///
+/// # Errors
+/// [`TensorError::Overflow`] for more frames than can be addressed.
+pub fn encode_inputs(frames: usize, is_first: bool) -> Result<Vec<(String, Tensor)>, TensorError> {
+    let lead = if is_first { vec![0; CACHED_FRAMES] } else { Vec::new() };
+    let mut inputs = vec![(LEAD.to_owned(), indices(lead)?)];
+    let mut frames = frames;
+    for level in 1..=TIME_LEVELS {
+        let single = frames % 2;
+        let earlier: Vec<usize> = (0..single).chain((single..frames).step_by(2)).collect();
+        let later = (0..single).chain((single..frames).step_by(2).map(|frame| frame + 1)).collect();
+        frames = earlier.len();
+        inputs.push((earlier_name(level), indices(earlier)?));
+        inputs.push((later_name(level), indices(later)?));
+    }
+    Ok(inputs)
+}
+
+pub(super) fn earlier_name(level: usize) -> String {
+    format!("earlier.{level}")
+}
+
+pub(super) fn later_name(level: usize) -> String {
+    format!("later.{level}")
 }
 
 /// Declares the input that says which frame before a doubling of time a frame is.
@@ -71,7 +102,7 @@ mod tests {
     use super::*;
 
     fn check(latent_frames: usize, expected: [&[i64]; 4]) {
-        let inputs = chunk_inputs(latent_frames, true).unwrap();
+        let inputs = decode_inputs(latent_frames, true).unwrap();
         let names: Vec<_> = inputs.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["lead", "frames.1", "latent_frames.1", "frames.2", "latent_frames.2"]);
         for ((name, tensor), expected) in inputs[1..].iter().zip(expected) {
@@ -103,7 +134,7 @@ mod tests {
 
     #[test]
     fn only_the_first_chunk_repeats_its_first_frame() {
-        let lead = |is_first| chunk_inputs(2, is_first).unwrap().remove(0).1;
+        let lead = |is_first| decode_inputs(2, is_first).unwrap().remove(0).1;
         assert_eq!(lead(true).as_i64().unwrap().as_ref(), [0, 0]);
         assert_eq!(lead(false).shape(), [0]);
     }

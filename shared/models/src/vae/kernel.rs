@@ -3,7 +3,7 @@ use cogwheel_weights::Weights;
 
 use crate::BuildError;
 
-/// A convolution's weight [out, in, kernel...], in fp32, as the decoder takes it apart.
+/// A convolution's weight [out, in, kernel...], in fp32, as the graphs take it apart.
 pub(super) struct Kernel {
     tensor: Tensor,
 }
@@ -23,6 +23,11 @@ impl Kernel {
         let values = self.tensor.as_f32()?;
         let planes = values.chunks_exact(area).skip(tap).step_by(taps);
         Tensor::from_f32([out, input, height, width], planes.flatten().copied().collect())
+    }
+
+    /// As it is.
+    pub(super) fn whole(self) -> Tensor {
+        self.tensor
     }
 
     /// [out, in, 1, 1] of a convolution over one pixel of one frame.

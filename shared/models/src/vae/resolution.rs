@@ -1,22 +1,21 @@
 use cogwheel_graph::{Dim, GraphBuilder, GraphError, Value};
 use cogwheel_tensor::DType;
 
-use super::{causal_conv::CACHED_FRAMES, frames::latent_frames_name};
+use super::{causal_conv::Place, frames::latent_frames_name};
 
 /// Where in the decoder an activation lies: how many of its rows, columns and frames come from one of the latents.
 #[derive(Clone, Debug)]
 pub(super) struct Resolution {
-    /// Rows, and columns, to one of the latents: 1, 2, 4, 8.
-    pub(super) scale: usize,
+    /// That of its convolutions.
+    pub(super) place: Place,
+    /// The chunk of latents, [frames, channels, height, width], on which every norm is conditioned.
+    pub(super) latents: Value,
     /// How often time was doubled: 0 has the latents' own frames.
     pub(super) time_level: usize,
     /// Height of the latents, i64 of shape [1].
     pub(super) latent_height: Value,
     /// Width of the activation, i64 of shape [1].
     pub(super) width: Value,
-    /// How a convolution's padded input is cut in two, i64 of shape [2]: as many frames as the activation has, and
-    /// those to cache.
-    pub(super) cut: Value,
     /// Which latent frame each frame comes from, where time was doubled.
     pub(super) latent_frames: Option<Value>,
 }
@@ -27,15 +26,16 @@ impl Resolution {
         let shape = g.shape_of(latents);
         let (latent_height, width) = (g.slice(&shape, 0, 2, 3), g.slice(&shape, 0, 3, 4));
         let frames = g.slice(&shape, 0, 0, 1);
-        let cut = cut(g, &frames)?;
-        Ok(Self { scale: 1, time_level: 0, latent_height, width, cut, latent_frames: None })
+        let (place, latents) = (Place::new(g, 1, &frames)?, latents.clone());
+        Ok(Self { place, latents, time_level: 0, latent_height, width, latent_frames: None })
     }
 
     /// Twice as many rows and columns.
     pub(super) fn doubled(&self, g: &mut GraphBuilder) -> Result<Self, GraphError> {
         let two = g.ints(&[2]);
         let width = g.mul(&self.width, &two)?;
-        Ok(Self { scale: self.scale * 2, width, ..self.clone() })
+        let place = Place { scale: self.place.scale * 2, ..self.place.clone() };
+        Ok(Self { place, width, ..self.clone() })
     }
 
     /// The next doubling of time; declares the input that maps its frames to those of the latents.
@@ -44,8 +44,8 @@ impl Resolution {
         let name = latent_frames_name(time_level);
         let latent_frames = g.input(&name, DType::I64, &[frame_count(time_level)])?;
         let frames = g.shape_of(&latent_frames);
-        let cut = cut(g, &frames)?;
-        Ok(Self { time_level, cut, latent_frames: Some(latent_frames), ..self.clone() })
+        let place = Place::new(g, self.place.scale, &frames)?;
+        Ok(Self { place, time_level, latent_frames: Some(latent_frames), ..self.clone() })
     }
 
     /// Height and width of the graph's inputs and outputs at this many pixels to a latent.
@@ -57,11 +57,6 @@ impl Resolution {
             _ => [Dim::Free("height_8"), Dim::Free("width_8")],
         }
     }
-}
-
-fn cut(g: &mut GraphBuilder, frames: &Value) -> Result<Value, GraphError> {
-    let cached = g.ints(&[CACHED_FRAMES as i64]);
-    g.concat(&[frames, &cached], 0)
 }
 
 /// The dimension of frames after so many doublings of time.

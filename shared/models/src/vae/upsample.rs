@@ -1,10 +1,10 @@
 use cogwheel_graph::{Convolution, Value};
 use cogwheel_tensor::DType;
 
-use super::{decoder::DecoderBuilder, kernel::Kernel};
+use super::{builder::Builder, kernel::Kernel};
 use crate::BuildError;
 
-impl DecoderBuilder<'_> {
+impl Builder<'_> {
     /// Every frame doubled in height and width by repeating its pixels, then convolved: the spatial part of diffusers'
     /// `CogVideoXUpsample3D`. That convolution sees one frame, so time is doubled after it.
     ///

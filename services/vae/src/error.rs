@@ -2,9 +2,9 @@ use cogwheel_engine::EngineError;
 use cogwheel_models::{BuildError, checkpoint::CheckpointError};
 use cogwheel_tensor::{DType, TensorError};
 
-/// Why latents were not decoded.
+/// Why latents were not decoded, or frames not encoded.
 #[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
+pub enum VaeError {
     /// The weights are not what the config calls for.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -21,6 +21,19 @@ pub enum DecodeError {
     Latents {
         /// Channels that the model's latents have.
         channels: usize,
+        /// Their dtype.
+        dtype: DType,
+        /// Their shape.
+        shape: Vec<usize>,
+    },
+    /// The frames are not such as this model encodes.
+    #[error(
+        "frames: expected F32 [frames, height, width, 3], none of them 0, height and width multiples of {multiple}, \
+         found {dtype} {shape:?}"
+    )]
+    Frames {
+        /// Pixels of a latent.
+        multiple: usize,
         /// Their dtype.
         dtype: DType,
         /// Their shape.
