@@ -27,6 +27,7 @@ from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REASONS = ("needs a network", "needs a GPU", "needs a cluster", "needs Docker", "run by .ci/run")
+MARKS = ("", "keeps running", "settings")  # the last is for the table of settings
 LANGUAGES = ("sh", "python")
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 PACKAGES = ROOT / ".venv" / "readme"
@@ -82,6 +83,8 @@ def blocks(readme):
                 raise Wrong(f"line {number}: expected commands in blocks, where they are run, found `{command[1]}`")
             section = line if line.startswith("## ") else section
             mark = mark if line == "" else ""
+    if fence is not None:
+        raise Wrong(f"line {fence.line}: expected an end of the block, found none")
     return found
 
 
@@ -90,6 +93,8 @@ def checked(found):
         where = f"line {block.line}"
         if block.language not in (*LANGUAGES, "text"):
             raise Wrong(f"{where}: expected a block of {', '.join(LANGUAGES)} or text, found '{block.language}'")
+        if not block.mark.startswith("not run: ") and block.mark not in MARKS:
+            raise Wrong(f"{where}: expected a mark such as 'keeps running', found '{block.mark}'")
         if block.mark.startswith("not run: ") and not block.mark[9:].startswith(REASONS):
             raise Wrong(f"{where}: expected a reason of {REASONS}, found '{block.mark[9:]}'")
     return found
@@ -139,6 +144,8 @@ class Runner:
         text = self.text(block)
         if block.mark == "keeps running":
             return self.serve(block, text)
+        outputs = [self.folder / output for output in re.findall(r"--output (\S+)", text)]
+        before = [made(output) for output in outputs]
         program = [sys.executable, "-c", text] if block.language == "python" else ["sh", "-e", "-c", text]
         process = self.start(block, program)
         try:
@@ -148,10 +155,9 @@ class Runner:
             raise Wrong(f"line {block.line}: expected an end within {BLOCK_SECONDS} s")
         if code != 0:
             raise Wrong(f"line {block.line}: expected a good end, found exit code {code} of:\n{text}")
-        for output in re.findall(r"--output (\S+)", text):
-            path = self.folder / output
-            if not path.exists() and not list(path.parent.glob(f"{path.stem}-*{path.suffix}")):
-                raise Wrong(f"line {block.line}: expected {output}, found nothing there")
+        for output, old in zip(outputs, before):
+            if made(output) <= old:
+                raise Wrong(f"line {block.line}: expected {output}, found nothing new there")
 
     def serve(self, block, text):
         process = self.start(block, ["sh", "-c", text])
@@ -169,17 +175,27 @@ class Runner:
         self.servers.clear()
 
 
+def made(path):
+    """When what stands under an output's name, or under its numbered names, was last written; 0 where there is nothing."""
+    found = [path, *path.parent.glob(f"{path.stem}-*{path.suffix}")]
+    return max((file.stat().st_mtime_ns for file in found if file.exists()), default=0)
+
+
 def answers(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def kill(process):
-    try:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(40)
-    except (ProcessLookupError, subprocess.TimeoutExpired):
-        os.killpg(process.pid, signal.SIGKILL)
+    """Ends a process and what it started; that it has ended is no failure."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(40)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            pass
 
 
 def main():

@@ -41,6 +41,11 @@ impl Chain {
         Self::launch(model, &["--threads", "1", "--precision", precision], &[], Residency::Apart)
     }
 
+    /// Starts the services, each stage with so much memory, e.g. `1GB`.
+    pub fn start_limited(model: &Path, memory: &str) -> Self {
+        Self::launch(model, &["--threads", "1", "--memory-limit", memory], &[], Residency::Apart)
+    }
+
     /// Starts the services with the adapters of a folder; `denoiser` are further flags of the denoiser.
     pub fn start_adapters(model: &Path, adapters: &Path, denoiser: &[&str]) -> Self {
         let adapters = ["--adapter-dir", adapters.to_str().unwrap()];

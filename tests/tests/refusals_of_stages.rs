@@ -155,7 +155,7 @@ async fn the_denoiser_refuses_headers_that_cannot_be_computed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_vae_refuses_latents_that_are_not_the_models() {
-    let chain = Chain::start(&Case::read("ddim").model);
+    let chain = Chain::start_limited(&Case::read("ddim").model, "1GB");
     let [_, _, vae] = chain.stage_channels();
     let check = Check::new(async |parts: Vec<Option<TensorPart>>| decode(&vae, parts).await);
     let whole = |tensor: &Tensor| cogwheel_api::tensor_parts("latents", tensor).map(Some).collect();
@@ -181,7 +181,7 @@ async fn the_vae_refuses_latents_that_are_not_the_models() {
     check.refused(lies, field, "its header says 16").await;
     let overflow = parts(vec![tensor_header(field, F32, &[u64::MAX; 4], 16)]);
     check.refused(overflow, field, "larger than this machine can address").await;
-    // Few bytes of latents, too many of frames.
+    // Few bytes of latents, too many of frames, in tiles too.
     check.refused(whole(&zeros([1, 4, 2048, 2048])), field, "memory").await;
 
     let frames = decode(&vae, two).await.unwrap();

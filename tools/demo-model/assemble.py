@@ -31,8 +31,7 @@ def train(run):
         clean(file)
     for file in files(folder):
         print(f"{file.stat().st_size:>9} {file.relative_to(folder)}")
-    for folder in (folder, run.output / "adapters"):
-        write_sums(folder)
+    write_sums(folder)
 
 
 def files(folder):

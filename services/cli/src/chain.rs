@@ -13,7 +13,6 @@ use cogwheel_service::{
     Address, ComputeArgs, Exit, Failure, Fatal, Limits, Listener, MemorySize, Page, Prepack,
     Shutdown, StageArgs, Tiling, machine_memory, memory_listener,
 };
-use cogwheel_tensor::DType;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 /// Embeddings that are kept for prompts that come again, above all the usual negative one: about
@@ -270,13 +269,9 @@ impl ChainSettings {
             width: width.unwrap_or(defaults.width),
             ..defaults
         };
-        let need = |workload| self.checkpoint.memory_estimate(DType::F32, DType::F32, workload);
-        let whole = need(&workload);
         let limit = self.memory_limit.or_else(machine_memory);
-        let need = match self.vae_tiling.applies(whole.vae_decoder.total(), limit) {
-            true => need(&Workload { tiled: true, ..workload }),
-            false => whole,
-        };
+        let in_tiles = |whole| self.vae_tiling.applies(whole, limit);
+        let (need, _) = self.checkpoint.memory_need(&workload, in_tiles);
         let further = need.weights().saturating_mul(copies.saturating_sub(1));
         need.together().saturating_add(further)
     }

@@ -1,14 +1,14 @@
 //! Whether the files of a folder are those that its `B3SUMS` names: lines of `b3sum`, as `b3sum --check` reads them.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use cogwheel_weights::Digest;
 
 /// The file that names a folder's files.
 pub const FILE: &str = "B3SUMS";
-/// The most that is read of it.
+/// The most that it may take.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Why a folder is not as its `B3SUMS` says.
@@ -17,6 +17,8 @@ const MAX_BYTES: u64 = 1 << 20;
 pub enum SumsError {
     #[error("{path}: {source}")]
     Unreadable { path: PathBuf, source: io::Error },
+    #[error("{path}: expected at most {MAX_BYTES} bytes, found {found}")]
+    Long { path: PathBuf, found: u64 },
     #[error(
         "{path}: line {line}: expected 64 hexadecimal digits, two spaces and the path of a file in the folder"
     )]
@@ -27,19 +29,31 @@ pub enum SumsError {
     Altered { path: PathBuf, expected: Digest, found: Digest },
 }
 
+impl SumsError {
+    /// What to do, after the message.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } | Self::Altered { .. } => ": fetch the file again",
+            Self::Unreadable { .. } | Self::Long { .. } | Self::Line { .. } => "",
+        }
+    }
+}
+
 /// Compares every file that the folder's `B3SUMS` names; how many these are, or `None` in a folder without one.
 ///
 /// # Errors
 /// The first file that is missing or altered; a list that cannot be read.
 pub fn check(folder: &Path) -> Result<Option<usize>, SumsError> {
     let path = folder.join(FILE);
-    let mut text = String::new();
-    let read = File::open(&path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
-    match read {
-        Ok(_) => {}
+    let text = match fs::metadata(&path) {
+        Ok(metadata) if metadata.len() > MAX_BYTES => {
+            return Err(SumsError::Long { path, found: metadata.len() });
+        }
+        Ok(_) => fs::read_to_string(&path)
+            .map_err(|source| SumsError::Unreadable { path: path.clone(), source })?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(SumsError::Unreadable { path, source }),
-    }
+    };
     for (index, line) in text.lines().enumerate() {
         let (expected, name) =
             entry(line).ok_or_else(|| SumsError::Line { path: path.clone(), line: index + 1 })?;
@@ -57,14 +71,13 @@ fn entry(line: &str) -> Option<(Digest, &Path)> {
 }
 
 fn compare(path: PathBuf, expected: Digest) -> Result<(), SumsError> {
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
+    let found = match Digest::of_file(&path) {
+        Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(SumsError::Missing { path, expected });
         }
         Err(source) => return Err(SumsError::Unreadable { path, source }),
     };
-    let found = Digest::of(&bytes);
     if found == expected { Ok(()) } else { Err(SumsError::Altered { path, expected, found }) }
 }
 
@@ -102,6 +115,13 @@ mod tests {
         let message = check(missing.path()).unwrap_err().to_string();
         assert!(message.contains("weights.safetensors: missing"), "{message}");
         assert!(message.contains(&expected.to_string()), "{message}");
+    }
+
+    #[test]
+    fn a_list_beyond_reason_is_not_read() {
+        let folder = folder(&"x".repeat(usize::try_from(MAX_BYTES).unwrap() + 1));
+        let message = check(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("expected at most 1048576 bytes, found 1048577"), "{message}");
     }
 
     #[test]

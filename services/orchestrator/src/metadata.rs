@@ -7,7 +7,7 @@ use crate::model::Model;
 use crate::plan::{ChosenAdapter, Plan};
 
 /// What a video was made of, as JSON beside it and inside an MP4 file. The same request to the same model, computed in the
-/// same precision, makes the same video, so that nothing here depends on when or how fast it was made.
+/// same precision and decoded in the same tiles or none, makes the same video, so that nothing here depends on when or how fast it was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VideoMetadata {
     /// Version of the program that made it.

@@ -4,7 +4,6 @@ use cogwheel_diffusion::geometry::{GeometryConfig, GeometryError, LatentGeometry
 use cogwheel_diffusion::scheduler::SchedulerKind;
 use cogwheel_models::checkpoint::{Checkpoint, Defaults, Workload};
 use cogwheel_service::Tiling;
-use cogwheel_tensor::DType;
 
 use crate::settings::Residency;
 
@@ -67,12 +66,8 @@ impl Model {
         tiling: Tiling,
         limit: u64,
     ) -> u64 {
-        let need = |workload| self.checkpoint.memory_estimate(DType::F32, DType::F32, workload);
-        let whole = need(workload);
-        let need = match tiling.applies(whole.vae_decoder.total(), Some(limit)) {
-            true => need(&Workload { tiled: true, ..*workload }),
-            false => whole,
-        };
+        let (need, _) =
+            self.checkpoint.memory_need(workload, |whole| tiling.applies(whole, Some(limit)));
         match residency {
             Residency::Apart | Residency::OneByOne => need.largest(),
             Residency::Together => need.together(),

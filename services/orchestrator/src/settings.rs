@@ -67,8 +67,15 @@ pub struct RequestLimits {
     /// Bytes of one request's message; initial latents are the largest part of it
     #[arg(long, env = "COGWHEEL_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = MAX_REQUEST_BYTES)]
     pub max_request_bytes: usize,
-    /// How the vae decodes, as far as this process decides it; one of its own decides for itself.
-    #[arg(skip)]
+    /// What the vae's --vae-tiling is, by which the memory of a request is judged
+    #[arg(
+        long,
+        env = "COGWHEEL_VAE_TILING",
+        value_enum,
+        default_value = "auto",
+        value_name = "on|off|auto",
+        hide_possible_values = true
+    )]
     pub vae_tiling: Tiling,
 }
 

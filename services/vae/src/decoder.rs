@@ -10,7 +10,9 @@ use cogwheel_diffusion::{
     frames,
     geometry::{self, Tiles},
 };
-use cogwheel_engine::{CancellationToken, Input, Output, Runtime, Session, SessionOptions};
+use cogwheel_engine::{
+    CancellationToken, EngineError, Input, Output, Runtime, Session, SessionOptions,
+};
 use cogwheel_models::{
     checkpoint::Checkpoint,
     config::VaeConfig,
@@ -30,7 +32,8 @@ pub struct Decoder {
     session: Session,
     caches: Vec<ConvCache>,
     latent_channels: usize,
-    spatial_compression: usize,
+    /// Along time, and along each side.
+    compression: [usize; 2],
     scaling_factor: f64,
     /// What latents are rounded to before anything else.
     storage: Storage,
@@ -85,7 +88,7 @@ impl Decoder {
             session: Session::new(runtime, decoder.model, weights, options)?,
             caches: decoder.caches,
             latent_channels: config.latent_channels,
-            spatial_compression: config.spatial_compression_ratio(),
+            compression: [config.temporal_compression_ratio, config.spatial_compression_ratio()],
             scaling_factor: config.scaling_factor,
             storage: Storage::Fp32,
         })
@@ -97,7 +100,7 @@ impl Decoder {
     /// As diffusers' `CogVideoXPipeline.decode_latents` and `VideoProcessor`: an odd number of latent frames gives
     /// `4 (n - 1) + 1` frames, an even one `4n`. With `tiles`, and where latents are larger than one, as `tiled_decode`
     /// (other numbers: group norms take their statistics over a tile): memory is then bounded by a tile's chunk, beside
-    /// the frames themselves, which come when the last tile is decoded. `on_decoded` can break off, which is no error.
+    /// the clip's frames and those of a row of tiles; frames come when the last tile is decoded. `on_decoded` can break off, which is no error.
     ///
     /// # Errors
     /// [`VaeError::Latents`]; [`EngineError::Cancelled`] when the token fires.
@@ -154,23 +157,29 @@ impl Decoder {
     ) -> Result<(), VaeError> {
         let [rows, columns] = tiles.cuts(latents.sides);
         let num_tiles = rows.len() * columns.len();
-        let mut canvas = Canvas::new(latents, tiles, self.spatial_compression);
+        let mut canvas = Canvas::new(latents, tiles, self.compression);
         let mut done = 0;
-        for row in rows {
-            for column in &columns {
+        for row in &rows {
+            for (at, column) in columns.iter().enumerate() {
                 if on_decoded(Decoded::Tiles { tiles: done, num_tiles }).is_break() {
                     return Ok(());
                 }
-                let window = [row.clone(), column.clone()];
-                let mut tile = Tile::default();
+                let [height, width] = [row, column].map(|side| side.len() * self.compression[1]);
+                let mut tile = Tile::new(height, width);
                 let collect = |_, planes| tile.push(&planes).map(ControlFlow::Continue);
-                self.decode_window(latents, window.clone(), collect, cancellation)?;
-                canvas.place(tile, window);
+                self.decode_window(latents, [row.clone(), column.clone()], collect, cancellation)?;
+                canvas.place(tile, row, (at, column));
                 done += 1;
             }
         }
-        let _ = on_decoded(Decoded::Tiles { tiles: done, num_tiles });
-        for (first, frames) in canvas.into_chunks()? {
+        if on_decoded(Decoded::Tiles { tiles: done, num_tiles }).is_break() {
+            return Ok(());
+        }
+        for chunk in canvas.into_chunks() {
+            let (first, frames) = chunk?;
+            if cancellation.is_cancelled() {
+                return Err(EngineError::Cancelled.into());
+            }
             if on_decoded(Decoded::Frames { first, frames }).is_break() {
                 break;
             }

@@ -39,6 +39,16 @@ pub enum VaeError {
         /// Their shape.
         shape: Vec<usize>,
     },
+    /// A tile's frames are not as large as the tile.
+    #[error("a tile: expected [frames, 3, {}, {}], found {dtype} {shape:?}", expected[0], expected[1])]
+    Tile {
+        /// Height and width, in pixels.
+        expected: [usize; 2],
+        /// Their dtype.
+        dtype: DType,
+        /// Their shape.
+        shape: Vec<usize>,
+    },
     /// Frames larger than a machine can address.
     #[error(transparent)]
     Tensor(#[from] TensorError),

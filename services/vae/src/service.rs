@@ -9,7 +9,7 @@ use cogwheel_api::vae::v1::{
     DecodeRequest, DecodeResponse, DecodeSummary, TilesDecoded, decode_response::Event,
 };
 use cogwheel_api::{TensorInbox, tensor_parts};
-use cogwheel_diffusion::geometry::Tiles;
+use cogwheel_diffusion::geometry::{self, Tiles};
 use cogwheel_engine::{EngineError, Runtime, Worker};
 use cogwheel_models::checkpoint::{Checkpoint, StageMemory, Workload};
 use cogwheel_service::{
@@ -135,7 +135,10 @@ impl Vae {
         let pixels = self.checkpoint.vae.spatial_compression_ratio();
         let workload = Workload {
             batch: 1,
-            num_frames: frames.saturating_mul(self.checkpoint.vae.temporal_compression_ratio),
+            num_frames: geometry::decoded_frames(
+                frames,
+                self.checkpoint.vae.temporal_compression_ratio,
+            ),
             height: height.saturating_mul(pixels),
             width: width.saturating_mul(pixels),
             tiled: false,
@@ -149,7 +152,7 @@ impl Vae {
 /// Tiles to decode in, and why where nobody asked for them.
 struct InTiles {
     tiles: Tiles,
-    reason: String,
+    reason: Option<String>,
 }
 
 /// How a workload is decoded, and the memory that takes.
@@ -158,21 +161,20 @@ fn decoding(
     settings: &Settings,
     workload: Workload,
 ) -> (Option<InTiles>, StageMemory) {
-    let need = |workload| checkpoint.memory_estimate(DType::F32, DType::F32, workload).vae_decoder;
-    let whole = need(&workload);
     let limit = settings.stage.memory();
-    if !settings.vae_tiling.applies(whole.total(), limit) {
-        return (None, whole);
-    }
-    let reason = match (settings.vae_tiling, limit) {
-        (Tiling::Auto, Some(limit)) => {
-            let memory = MemoryNeed { need: whole.total(), limit };
+    let mut whole = 0;
+    let (need, is_tiled) = checkpoint.memory_need(&workload, |need| {
+        whole = need;
+        settings.vae_tiling.applies(need, limit)
+    });
+    let tiling = is_tiled.then(|| InTiles {
+        tiles: checkpoint.tiles(),
+        reason: limit.filter(|_| settings.vae_tiling == Tiling::Auto).map(|limit| {
+            let memory = MemoryNeed { need: whole, limit };
             format!("decoding in tiles: decoding whole frames {memory}")
-        }
-        _ => String::new(),
-    };
-    let tiles = checkpoint.tiles();
-    (Some(InTiles { tiles, reason }), need(&Workload { tiled: true, ..workload }))
+        }),
+    });
+    (tiling, need.vae_decoder)
 }
 
 /// Receives the one tensor of a request, up to the caller's half-close.
@@ -202,7 +204,8 @@ async fn decode(
     let summary = run_on(worker, "the vae", responder, queued, move |decoder, context, events| {
         let before = decoder.time_inside();
         let mut num_frames = 0;
-        let (tiles, mut reason) = tiling.map(|tiling| (tiling.tiles, tiling.reason)).unzip();
+        let tiles = tiling.as_ref().map(|tiling| tiling.tiles);
+        let mut reason = tiling.and_then(|tiling| tiling.reason);
         let on_decoded = |decoded| {
             let all_sent = match decoded {
                 Decoded::Tiles { tiles, num_tiles } => events.send(response(Event::TilesDecoded(
@@ -243,7 +246,9 @@ impl From<VaeError> for Failure {
             VaeError::Latents { .. } => Self::invalid("latents", error),
             VaeError::Frames { .. } => Self::invalid("frames", error),
             VaeError::Checkpoint(_) | VaeError::Build(_) => Self::Unfit(error.to_string()),
-            VaeError::Engine(_) | VaeError::Tensor(_) => Self::Internal(error.to_string()),
+            VaeError::Engine(_) | VaeError::Tile { .. } | VaeError::Tensor(_) => {
+                Self::Internal(error.to_string())
+            }
         }
     }
 }

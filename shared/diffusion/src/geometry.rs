@@ -5,7 +5,7 @@ mod error;
 mod patches;
 mod tiles;
 
-pub use chunks::{decode_chunks, encode_chunks, frames_of_chunk};
+pub use chunks::{decode_chunks, decoded_frames, encode_chunks, frames_of_chunk};
 pub use error::GeometryError;
 pub use patches::{patchify, unpatchify};
 pub use tiles::{Cuts, Tiles};

@@ -1,4 +1,4 @@
-mod arena;
+pub(crate) mod arena;
 mod locate;
 
 use std::{

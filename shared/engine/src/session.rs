@@ -16,7 +16,7 @@ use cogwheel_tensor::Tensor;
 use ort::session::SessionInputValue;
 use tokio_util::sync::CancellationToken;
 
-use crate::{EngineError, Runtime, SessionOptions, WeightSource};
+use crate::{EngineError, Runtime, SessionOptions, WeightSource, runtime::arena};
 use linear::Products;
 use sibling::Siblings;
 use termination::Termination;
@@ -32,6 +32,8 @@ pub struct Session {
     products: Option<Arc<Products>>,
     /// Of a session that has variants.
     siblings: Option<Siblings>,
+    /// Of a session that has variants; declared after it and them, so that it ends when they have.
+    _arena: Option<arena::Use>,
     inside: Duration,
 }
 
@@ -59,7 +61,9 @@ impl Session {
         let (session, weights) =
             create::session(runtime, model, products.as_ref(), source, &options)?;
         let siblings = kept.map(|model| Siblings::new(runtime, model, &weights, &options));
-        Ok(Self { session, _weights: weights, products, siblings, inside: Duration::ZERO })
+        let arena = options.variants.then(|| arena::Use::of(runtime));
+        let inside = Duration::ZERO;
+        Ok(Self { session, _weights: weights, products, siblings, _arena: arena, inside })
     }
 
     /// Runs the graph; gives its outputs in the order in which the graph declares them.

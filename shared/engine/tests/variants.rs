@@ -165,35 +165,3 @@ fn a_session_made_without_variants_has_none() {
     let error = without.run_variant(Some(&variant), &[("x", (&x).into())], &token).unwrap_err();
     assert!(matches!(error, EngineError::NoVariants));
 }
-
-/// Pages of memory that the kernel has given this thread at a first touch.
-#[cfg(target_os = "linux")]
-fn page_faults() -> usize {
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-    // The second field is a name in parentheses; of those after it, the eighth.
-    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(7).unwrap().parse().unwrap()
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn variants_run_in_the_memory_that_the_model_ran_in() {
-    const WIDTH: usize = 64;
-    const ROWS: usize = 16 * 1024;
-    let (model, table) = graphs::feed_forward(WIDTH, 2);
-    let x = ramp(&[ROWS, WIDTH], 0.7);
-    let widest = ROWS * 4 * WIDTH * size_of::<f32>() / 4096;
-    for options in ways() {
-        let runtime = Runtime::load().unwrap();
-        let mut session = Session::new(&runtime, &model, &table, &options).unwrap();
-        let maker = maker(&model, &options);
-        let [first, second] =
-            [0.3, 0.4].map(|factor| variant(&maker, &[(BIAS, ramp(&[4 * WIDTH], factor))]));
-        run(&mut session, None, &x);
-        for variant in [Some(&first), Some(&second), Some(&first), None] {
-            let before = page_faults();
-            run(&mut session, variant, &x);
-            let touched = page_faults() - before;
-            assert!(touched < widest / 2, "{touched} pages, {widest} are one tensor: {options:?}");
-        }
-    }
-}

@@ -13,7 +13,8 @@ pub enum Tiling {
 }
 
 impl Tiling {
-    /// Whether tiles are decoded where whole frames would need so many bytes.
+    /// Whether frames are decoded in tiles where whole ones would need so many bytes, of those that there are as far as that
+    /// is known.
     pub fn applies(self, need: u64, limit: Option<u64>) -> bool {
         match self {
             Self::On => true,

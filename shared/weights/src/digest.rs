@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, fs::File, io, path::Path, str::FromStr};
 
 use rayon::prelude::*;
 
@@ -12,6 +12,16 @@ impl Digest {
     /// Plain blake3 of some bytes, as `b3sum` prints it; large ones are read in parallel.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::Hasher::new().update_rayon(bytes).finalize().as_bytes())
+    }
+
+    /// The same of a file, read block by block.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(File::open(path)?)?;
+        Ok(Self(*hasher.finalize().as_bytes()))
     }
 
     /// A digest made elsewhere.

@@ -1,7 +1,7 @@
 use std::path::Path;
 
-use cogwheel_models::checkpoint::{Checkpoint, Workload};
-use cogwheel_tensor::DType;
+use cogwheel_models::checkpoint::Checkpoint;
+use cogwheel_service::Tiling;
 
 use super::Finding;
 use crate::models::Weights;
@@ -37,7 +37,7 @@ pub(super) fn findings(model: &Path, memory: Option<u64>) -> Vec<Finding> {
             findings.push(Finding::good("digests", text));
         }
         Err(error) => {
-            findings.push(Finding::bad("digests", format!("{error}: fetch the file again")));
+            findings.push(Finding::bad("digests", format!("{error}{}", error.advice())));
         }
     }
     findings.extend(memory.map(|memory| need(&checkpoint, memory)));
@@ -46,12 +46,8 @@ pub(super) fn findings(model: &Path, memory: Option<u64>) -> Vec<Finding> {
 
 /// What a video of the default size takes, in fp32.
 fn need(checkpoint: &Checkpoint, memory: u64) -> Finding {
-    let workload = checkpoint.default_workload();
-    let of = |workload| checkpoint.memory_estimate(DType::F32, DType::F32, workload);
-    let whole = of(&workload);
-    // As `--vae-tiling auto` decides it.
-    let tiled = whole.vae_decoder.total() > memory;
-    let need = if tiled { of(&Workload { tiled, ..workload }) } else { whole };
+    let in_tiles = |whole| Tiling::Auto.applies(whole, Some(memory));
+    let (need, tiled) = checkpoint.memory_need(&checkpoint.default_workload(), in_tiles);
     let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
     let (together, alone) = (gigabytes(need.together()), gigabytes(need.largest()));
     let tiles = if tiled { ", with frames decoded in tiles" } else { "" };

@@ -49,6 +49,7 @@ const GenerateVideoResponse = {
   9: ["artifact", message({ 1: ["header", message(ArtifactHeader)], 2: ["chunk", bytes] })],
   10: ["completed", message({ 1: ["seed", uint64], 2: ["seconds", double], 4: ["variant", string] })],
   11: ["notice", message({ 1: ["message", string] })],
+  13: ["tiles", message({ 1: ["tiles", uint], 2: ["numTiles", uint] })],
   12: ["merging", message({ 1: ["tensors", uint], 2: ["numTensors", uint] })],
 };
 

@@ -33,7 +33,7 @@ export function begin(text) {
 }
 
 /** Shows an event. */
-export function update({ stageStarted, queued, merging, step, frames }) {
+export function update({ stageStarted, queued, merging, step, tiles, frames }) {
   if (stageStarted) {
     const name = STAGES[stageStarted.stage];
     enter(name);
@@ -50,6 +50,8 @@ export function update({ stageStarted, queued, merging, step, frames }) {
     recent = [...recent, step.seconds].slice(-RECENT);
     const seconds = recent.reduce((sum, each) => sum + each, 0) / recent.length;
     show(`Step ${step.step} of ${step.steps}`, step.step / step.steps, timeLeft(seconds * (step.steps - step.step)));
+  } else if (tiles) {
+    show(`Tile ${tiles.tiles} of ${tiles.numTiles}`, tiles.tiles / tiles.numTiles, "");
   } else if (frames) {
     show(`Frame ${frames.frames} of ${frames.numFrames}`, frames.frames / frames.numFrames, "");
   }

@@ -19,14 +19,15 @@ pub struct Lines {
     num_frames: u32,
     /// Seconds of the steps so far in the current video.
     step_seconds: f64,
-    stage_since: Instant,
+    /// When what is told of now began: a stage, or the tiles or frames of one.
+    since: Instant,
 }
 
 impl Lines {
     /// Lines; `verbose` ones tell where the time went.
     pub fn new(verbose: bool) -> Self {
-        let stage_since = Instant::now();
-        Self { verbose, num_videos: 0, num_frames: 0, step_seconds: 0.0, stage_since }
+        let since = Instant::now();
+        Self { verbose, num_videos: 0, num_frames: 0, step_seconds: 0.0, since }
     }
 
     /// The line that tells an event of video `index`, if it is one to tell.
@@ -40,7 +41,7 @@ impl Lines {
             Event::Notice(notice) => return Some(format!("note: {}", notice.message)),
             Event::StageStarted(started) => {
                 self.step_seconds = 0.0;
-                self.stage_since = Instant::now();
+                self.since = Instant::now();
                 stage(started.stage())?.to_owned()
             }
             Event::Queued(queued) => {
@@ -59,14 +60,16 @@ impl Lines {
             }
             Event::StepCompleted(step) => self.step(step),
             Event::TilesDecoded(TilesDecoded { tiles, num_tiles }) => {
-                let elapsed = self.stage_since.elapsed().as_secs_f64();
-                let left = elapsed / f64::from((*tiles).max(1))
-                    * f64::from(num_tiles.saturating_sub(*tiles));
-                let left =
-                    if *tiles > 0 { format!(", {} left", duration(left)) } else { String::new() };
-                format!("decoded tile {tiles} of {num_tiles}{left}")
+                // Loading and waiting are over when the first tile begins; frames follow the last one at once.
+                let elapsed = self.since.elapsed();
+                if *tiles == 0 || tiles == num_tiles {
+                    self.since = Instant::now();
+                }
+                told("tile", *tiles, *num_tiles, (*tiles > 0).then_some(elapsed))
             }
-            Event::FramesDecoded(decoded) => frames(decoded, self.stage_since.elapsed()),
+            Event::FramesDecoded(FramesDecoded { frames, num_frames }) => {
+                told("frame", *frames, *num_frames, Some(self.since.elapsed()))
+            }
             Event::VideoCompleted(completed) => self.completed(completed),
             Event::Latents(_) | Event::Frames(_) | Event::Artifact(_) => return None,
         };
@@ -100,16 +103,15 @@ impl Lines {
     }
 }
 
-/// Frames a second and time left, by how long those so far took.
-fn frames(decoded: &FramesDecoded, elapsed: Duration) -> String {
-    let FramesDecoded { frames, num_frames } = *decoded;
-    let told = format!("decoded frame {frames} of {num_frames}");
-    let each = elapsed.as_secs_f64() / f64::from(frames.max(1));
+/// How far decoding is; how many a second and the time left, by how long those so far took.
+fn told(what: &str, done: u32, of: u32, elapsed: Option<Duration>) -> String {
+    let told = format!("decoded {what} {done} of {of}");
+    let each = elapsed.map_or(0.0, |elapsed| elapsed.as_secs_f64() / f64::from(done.max(1)));
     if each <= 0.0 {
         return told;
     }
-    let left = each * f64::from(num_frames.saturating_sub(frames));
-    format!("{told}, {:.2} a second, {} left", each.recip(), duration(left))
+    let left = duration(each * f64::from(of.saturating_sub(done)));
+    format!("{told}, {:.2} a second, {left} left", each.recip())
 }
 
 /// What a stage does.
@@ -217,13 +219,31 @@ mod tests {
     }
 
     #[test]
-    fn decoding_tells_frames_a_second_and_the_time_left() {
-        let decoded = FramesDecoded { frames: 9, num_frames: 17 };
-        let line = frames(&decoded, Duration::from_millis(4500));
+    fn decoding_tells_how_many_a_second_and_the_time_left() {
+        let line = told("frame", 9, 17, Some(Duration::from_millis(4500)));
         assert_eq!(line, "decoded frame 9 of 17, 2.00 a second, 4.0 s left");
-        assert_eq!(frames(&decoded, Duration::ZERO), "decoded frame 9 of 17");
-        let none = FramesDecoded { frames: 0, num_frames: 0 };
-        assert!(frames(&none, Duration::from_secs(1)).starts_with("decoded frame 0 of 0"));
+        let line = told("tile", 1, 9, Some(Duration::from_secs(20)));
+        assert_eq!(line, "decoded tile 1 of 9, 0.05 a second, 2 min 40 s left");
+        assert_eq!(told("frame", 9, 17, Some(Duration::ZERO)), "decoded frame 9 of 17");
+        assert_eq!(told("tile", 0, 9, None), "decoded tile 0 of 9");
+        let none = told("frame", 0, 0, Some(Duration::from_secs(1)));
+        assert!(none.starts_with("decoded frame 0 of 0"));
+    }
+
+    #[test]
+    fn frames_that_follow_tiles_are_timed_from_the_last_tile() {
+        let mut lines = Lines::new(false);
+        lines.line(0, &accepted(1));
+        let hour = Duration::from_secs(3600);
+        for tiles in [0, 9] {
+            lines.since = Instant::now().checked_sub(hour).unwrap();
+            lines.line(0, &Event::TilesDecoded(TilesDecoded { tiles, num_tiles: 9 }));
+            assert!(lines.since.elapsed() < hour / 2);
+        }
+        lines.since = Instant::now().checked_sub(hour).unwrap();
+        let tile = Event::TilesDecoded(TilesDecoded { tiles: 3, num_tiles: 9 });
+        assert!(lines.line(0, &tile).unwrap().ends_with("2 h 00 min left"));
+        assert!(lines.since.elapsed() >= hour);
     }
 
     #[test]

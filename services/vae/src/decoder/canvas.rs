@@ -12,7 +12,6 @@ use super::latents::Latents;
 use crate::VaeError;
 
 /// A tile's frames as the decoder gave them: planes of three channels, one frame after another.
-#[derive(Default)]
 pub(super) struct Tile {
     /// [3 n, height, width].
     values: Vec<f32>,
@@ -31,19 +30,25 @@ pub(super) struct Canvas {
     /// Pixels of a latent.
     scale: usize,
     tiles: Tiles,
-    /// The tiles of the row above, blended, from the left.
-    above: Vec<Tile>,
-    /// Those of this row.
+    /// The last tile of each column, blended: left of the next tile those of its row, from there on those above.
     row: Vec<Tile>,
 }
 
 impl Tile {
+    /// Without frames yet.
+    pub(super) fn new(height: usize, width: usize) -> Self {
+        Self { values: Vec::new(), height, width }
+    }
+
     /// Takes a chunk, [n, 3, height, width].
     pub(super) fn push(&mut self, planes: &Tensor) -> Result<(), VaeError> {
-        if let &[_, _, height, width] = planes.shape() {
-            (self.height, self.width) = (height, width);
+        let values = planes.as_f32()?;
+        if !matches!(*planes.shape(), [_, 3, height, width] if [height, width] == [self.height, self.width])
+        {
+            let (dtype, shape) = (planes.dtype(), planes.shape().to_vec());
+            return Err(VaeError::Tile { expected: [self.height, self.width], dtype, shape });
         }
-        self.values.extend_from_slice(&planes.as_f32()?);
+        self.values.extend_from_slice(&values);
         Ok(())
     }
 
@@ -84,34 +89,38 @@ fn mixed(from: f32, into: f32, at: usize, extent: usize) -> f32 {
 }
 
 impl Canvas {
-    pub(super) fn new(latents: &Latents, tiles: Tiles, scale: usize) -> Self {
+    /// Of frames for such latents, `temporal` of them and `scale` rows and columns to one of the latents.
+    pub(super) fn new(latents: &Latents, tiles: Tiles, [temporal, scale]: [usize; 2]) -> Self {
         let [height, width] = latents.sides.map(|side| side * scale);
-        let counts: Vec<usize> = geometry::decode_chunks(latents.frames)
-            .iter()
-            .map(|chunk| geometry::frames_of_chunk(chunk.len(), TEMPORAL_COMPRESSION))
-            .collect();
+        let chunks = geometry::decode_chunks(latents.frames);
+        let count = |chunk: &Range<usize>| geometry::frames_of_chunk(chunk.len(), temporal);
+        let counts: Vec<usize> = chunks.iter().map(count).collect();
         let chunks = counts.iter().map(|count| vec![0.0; count * height * width * 3]).collect();
-        let (above, row) = (Vec::new(), Vec::new());
-        Self { chunks, counts, height, width, scale, tiles, above, row }
+        Self { chunks, counts, height, width, scale, tiles, row: Vec::new() }
     }
 
-    /// Blends the next tile, which is that of these rows and columns of the latents, into its place.
-    pub(super) fn place(&mut self, mut tile: Tile, [rows, columns]: [Range<usize>; 2]) {
-        if columns.start == 0 {
-            self.above = std::mem::take(&mut self.row);
-        }
+    /// Blends the next tile, which is that of these rows of the latents and of the `column`-th columns, into its place.
+    pub(super) fn place(
+        &mut self,
+        mut tile: Tile,
+        rows: &Range<usize>,
+        (at, columns): (usize, &Range<usize>),
+    ) {
         let extent = self.tiles.overlap().map(|side| side * self.scale);
-        if let Some(above) = self.above.get(self.row.len()) {
+        if let Some(above) = self.row.get(at) {
             tile.blend_rows(above, extent[0]);
         }
-        if let Some(left) = self.row.last() {
+        if let Some(left) = at.checked_sub(1).and_then(|left| self.row.get(left)) {
             tile.blend_columns(left, extent[1]);
         }
         // What the next tile goes over from is that tile's to place.
-        let kept = self.tiles.stride.map(|side| side * self.scale);
+        let kept = self.tiles.stride().map(|side| side * self.scale);
         let size = [tile.height.min(kept[0]), tile.width.min(kept[1])];
         self.copy(&tile, [rows.start * self.scale, columns.start * self.scale], size);
-        self.row.push(tile);
+        match self.row.get_mut(at) {
+            Some(above) => *above = tile,
+            None => self.row.push(tile),
+        }
     }
 
     /// Copies the first rows and columns of a tile to their place, as brightness.
@@ -132,19 +141,74 @@ impl Canvas {
     }
 
     /// The frames, chunk by chunk with the index of its first one; a chunk's memory is the tensor's.
-    pub(super) fn into_chunks(self) -> Result<Vec<(usize, Tensor)>, TensorError> {
-        let mut first = 0;
-        let chunks = self.chunks.into_iter().zip(self.counts);
-        chunks
-            .map(|(mut values, count)| {
-                frames::denormalize(&mut values);
-                let tensor = Tensor::from_f32([count, self.height, self.width, 3], values)?;
-                first += count;
-                Ok((first - count, tensor))
-            })
-            .collect()
+    pub(super) fn into_chunks(self) -> impl Iterator<Item = Result<(usize, Tensor), TensorError>> {
+        let Self { chunks, counts, height, width, .. } = self;
+        let mut next = 0;
+        chunks.into_iter().zip(counts).map(move |(mut values, count)| {
+            frames::denormalize(&mut values);
+            let first = next;
+            next += count;
+            Ok((first, Tensor::from_f32([count, height, width, 3], values)?))
+        })
     }
 }
 
-/// Frames of a latent frame in every CogVideoX; the config of any other is refused.
-const TEMPORAL_COMPRESSION: usize = 4;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture that differs everywhere, in -0.9..0.9.
+    fn pixel(plane: usize, row: usize, column: usize) -> f32 {
+        ((plane * 31 + row * 17 + column * 7) % 97) as f32 / 54.0 - 0.9
+    }
+
+    #[test]
+    fn tiles_cut_from_a_picture_make_that_picture() {
+        const SCALE: usize = 8;
+        for size in 1..7 {
+            for (frames, height, width) in [(1, 1, 9), (2, 7, 3), (3, 6, 6), (5, 8, 5)] {
+                let (tiles, sides) = (Tiles::of([size, size.max(2)]), [height, width]);
+                let latents = Latents { values: Vec::new(), frames, channels: 4, sides };
+                let mut canvas = Canvas::new(&latents, tiles, [4, SCALE]);
+                let count = geometry::decoded_frames(frames, 4);
+                let [rows, columns] = tiles.cuts(sides);
+                for row in &rows {
+                    for (at, column) in columns.iter().enumerate() {
+                        let mut tile = Tile::new(row.len() * SCALE, column.len() * SCALE);
+                        let pixels = (0..3 * count).flat_map(|plane| {
+                            (row.start * SCALE..row.end * SCALE).flat_map(move |y| {
+                                let columns = column.start * SCALE..column.end * SCALE;
+                                columns.map(move |x| pixel(plane, y, x))
+                            })
+                        });
+                        let shape = [count, 3, tile.height, tile.width];
+                        tile.push(&Tensor::from_f32(shape, pixels.collect()).unwrap()).unwrap();
+                        canvas.place(tile, row, (at, column));
+                    }
+                }
+                let mut seen = 0;
+                for chunk in canvas.into_chunks() {
+                    let (first, chunk) = chunk.unwrap();
+                    assert_eq!(first, seen);
+                    let values = chunk.as_f32().unwrap();
+                    for (at, value) in values.iter().enumerate() {
+                        let (rest, channel) = (at / 3, at % 3);
+                        let (rest, x) = (rest / (width * SCALE), rest % (width * SCALE));
+                        let (frame, y) = (rest / (height * SCALE), rest % (height * SCALE));
+                        let expected = pixel((first + frame) * 3 + channel, y, x) / 2.0 + 0.5;
+                        assert!((value - expected).abs() < 1e-6, "{size}: {frame} {y} {x}");
+                    }
+                    seen += chunk.shape()[0];
+                }
+                assert_eq!(seen, count);
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunk_of_another_size_is_no_part_of_a_tile() {
+        let mut tile = Tile::new(8, 16);
+        let error = tile.push(&Tensor::from_f32([1, 3, 16, 8], vec![0.0; 384]).unwrap());
+        assert!(error.unwrap_err().to_string().contains("[1, 3, 16, 8]"));
+    }
+}

@@ -30,6 +30,15 @@ pub fn encode_chunks(frames: usize) -> Vec<Range<usize>> {
     chunks.filter(|chunk| !chunk.is_empty()).collect()
 }
 
+/// How many frames the decoder gives for so many latent frames, chunk by chunk.
+pub fn decoded_frames(latent_frames: usize, temporal_compression: usize) -> usize {
+    // All chunks but the first are even.
+    match latent_frames % DECODE_BATCH {
+        0 => latent_frames.saturating_mul(temporal_compression),
+        _ => (latent_frames - 1).saturating_mul(temporal_compression).saturating_add(1),
+    }
+}
+
 /// How many frames the decoder gives for a chunk of so many latent frames: every latent frame becomes
 /// `temporal_compression` frames, but the first one of an odd number a single frame.
 pub fn frames_of_chunk(latent_frames: usize, temporal_compression: usize) -> usize {

@@ -10,10 +10,10 @@ use std::ops::Range;
 /// of another size than asked for; here the overlap is then the latents that tiles have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiles {
-    /// Sides of a tile.
-    pub size: [usize; 2],
-    /// From one tile's start to the next one's.
-    pub stride: [usize; 2],
+    /// At least 1.
+    size: [usize; 2],
+    /// At least 1 and at most the size.
+    stride: [usize; 2],
 }
 
 /// How a side of the latents is cut: the tiles, in order.
@@ -35,6 +35,16 @@ impl Tiles {
         Self::of(sample.map(|side| side / 2 / spatial_compression.max(1)))
     }
 
+    /// Sides of a tile.
+    pub fn size(&self) -> [usize; 2] {
+        self.size
+    }
+
+    /// From one tile's start to the next one's.
+    pub fn stride(&self) -> [usize; 2] {
+        self.stride
+    }
+
     /// Whether latents of such sides take more than one tile.
     pub fn cut(&self, latents: [usize; 2]) -> bool {
         latents[0] > self.size[0] || latents[1] > self.size[1]
@@ -44,7 +54,9 @@ impl Tiles {
     pub fn cuts(&self, latents: [usize; 2]) -> [Cuts; 2] {
         let cuts = |side: usize| {
             let starts = (0..latents[side]).step_by(self.stride[side]);
-            starts.map(|start| start..(start + self.size[side]).min(latents[side])).collect()
+            starts
+                .map(|start| start..start.saturating_add(self.size[side]).min(latents[side]))
+                .collect()
         };
         [cuts(0), cuts(1)]
     }

@@ -1,16 +1,23 @@
 use std::ptr;
 
+use cogwheel_graph::{Dim, GraphBuilder};
+use cogwheel_tensor::DType;
 use ort::{
     AsPointer as _,
     environment::Environment,
+    inputs,
     memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
+    session::{RunOptions, Session},
+    value::Tensor,
 };
+
+use crate::{EngineError, Runtime};
 
 /// Gives the environment an arena of CPU memory, for sessions that are made with its allocators.
 ///
 /// Otherwise each session has an arena of its own, which holds what its largest run needed for as long as the session
 /// lives: 700 MB for one of 2B width and 2,146 tokens. An arena that gives that back after each run pays for it in page
-/// faults of the next, 3% of a step. This one takes memory when a session first runs and keeps it until the process ends.
+/// faults of the next, 3% of a step. This one takes memory when a session first runs and keeps it until [`Use`] ends.
 pub(super) fn register(environment: &Environment) -> ort::Result<()> {
     let memory =
         MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Arena, MemoryType::Default)?;
@@ -25,4 +32,48 @@ pub(super) fn register(environment: &Environment) -> ort::Result<()> {
     };
     // SAFETY: the status is what the call above returned, taken once.
     unsafe { ort::Error::result_from_status(status) }
+}
+
+/// The use of the environment's arena by a session and its siblings: at its end the arena gives its free memory back.
+#[derive(Debug)]
+pub(crate) struct Use(Runtime);
+
+/// Has the named arenas give their free memory back at the end of a run.
+const SHRINK_KEY: &str = "memory.enable_memory_arena_shrinkage";
+
+impl Use {
+    pub(crate) fn of(runtime: &Runtime) -> Self {
+        Self(runtime.clone())
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        if let Err(error) = shrink(&self.0) {
+            tracing::warn!(%error, "the memory of a session that has ended could not be given back");
+        }
+    }
+}
+
+/// An arena gives memory back at the end of a run only, so a graph of one addition is run in it.
+fn shrink(runtime: &Runtime) -> Result<(), Box<dyn std::error::Error>> {
+    let failed = EngineError::of("giving memory back");
+    let mut g = GraphBuilder::new("shrink");
+    let dims = [Dim::Fixed(1)];
+    let x = g.input("x", DType::F32, &dims)?;
+    let y = g.add(&x, &x)?;
+    g.output("y", &y, &dims)?;
+    let mut session = Session::builder(runtime.environment())
+        .map_err(&failed)?
+        .with_env_allocators()
+        .map_err(EngineError::of("giving memory back"))?
+        .with_intra_threads(1)
+        .map_err(EngineError::of("giving memory back"))?
+        .commit_from_memory(&g.finish().encode())
+        .map_err(&failed)?;
+    let mut options = RunOptions::new().map_err(&failed)?;
+    options.set(SHRINK_KEY, "cpu:0").map_err(&failed)?;
+    let x = Tensor::from_array(([1], vec![0f32])).map_err(&failed)?;
+    session.run_with_options(inputs!["x" => x], &options).map_err(&failed)?;
+    Ok(())
 }

@@ -134,7 +134,7 @@ impl Checkpoint {
         tokens.saturating_mul(product(&[workload.batch, 11, config.inner_dim()]))
     }
 
-    /// Those of whole frames, or of a tile and beside it the frames and two rows of tiles.
+    /// Those of whole frames, or of a tile and beside it the frames, a row of tiles and a tile more.
     fn vae_elements(&self, workload: &Workload) -> u128 {
         let tiles = self.tiles();
         let scale = self.vae.spatial_compression_ratio();
@@ -142,12 +142,30 @@ impl Checkpoint {
         if !workload.tiled || !tiles.cut(sides) {
             return self.vae_decoder_elements(workload);
         }
-        let [height, width] = [0, 1].map(|side| tiles.size[side].min(sides[side]) * scale);
+        let [height, width] = [0, 1].map(|side| tiles.size()[side].min(sides[side]) * scale);
         let tile = Workload { height, width, ..*workload };
-        // A tile of each column with what it shares, less than twice the columns.
-        let rows = product(&[2, workload.num_frames, 3, height, 2, workload.width]);
+        // The last tile of each column with what it shares, less than twice the columns, and the next one.
+        let row = product(&[workload.num_frames, 3, height, 2, workload.width]);
+        let next = product(&[workload.num_frames, 3, height, width]);
         let frames = product(&[workload.num_frames, workload.height, workload.width, 3]);
-        self.vae_decoder_elements(&tile).saturating_add(rows).saturating_add(frames)
+        [row, next, frames]
+            .iter()
+            .fold(self.vae_decoder_elements(&tile), |sum, &part| sum.saturating_add(part))
+    }
+
+    /// The memory of each stage in fp32, and whether the VAE decodes in tiles for it: where `in_tiles` says so of the bytes
+    /// that decoding whole frames would need.
+    pub fn memory_need(
+        &self,
+        workload: &Workload,
+        in_tiles: impl FnOnce(u64) -> bool,
+    ) -> (MemoryEstimate, bool) {
+        let need = |workload| self.memory_estimate(DType::F32, DType::F32, workload);
+        let whole = need(workload);
+        match in_tiles(whole.vae_decoder.total()) {
+            true => (need(&Workload { tiled: true, ..*workload }), true),
+            false => (whole, false),
+        }
     }
 
     /// The tiles that the VAE decodes in where it is to.

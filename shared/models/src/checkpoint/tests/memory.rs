@@ -73,11 +73,22 @@ fn tiles_take_less_and_grow_by_the_frames_alone() {
     assert!(vae(tiled) * 3 < vae(CLIP), "{} of {}", vae(tiled), vae(CLIP));
     let small = Workload { height: 240, width: 360, ..tiled };
     assert_eq!(vae(small), vae(Workload { tiled: false, ..small }), "one tile is no tiling");
-    // Frames of the clip, and of two rows of tiles.
-    let frame = 480 * 720 * 3 * 4 + 2 * 240 * 2 * 720 * 3 * 4;
+    // Frames of the clip, of a row of tiles, and of a tile.
+    let frame = (480 * 720 + 240 * 2 * 720 + 240 * 360) * 3 * 4;
     assert_eq!(vae(Workload { num_frames: 81, ..tiled }) - vae(tiled), (81 - 49) * frame);
     let wide = Workload { height: 768, width: 1360, ..tiled };
     assert!(vae(wide) < vae(tiled) * 2, "{} of {}", vae(wide), vae(tiled));
+}
+
+#[test]
+fn tiles_are_counted_where_whole_frames_call_for_them() {
+    let checkpoint = two_b();
+    let whole = checkpoint.memory_estimate(DType::F32, DType::F32, &CLIP);
+    let limit = whole.vae_decoder.total();
+    assert_eq!(checkpoint.memory_need(&CLIP, |need| need > limit), (whole, false));
+    let (tiled, is_tiled) = checkpoint.memory_need(&CLIP, |need| need > limit - 1);
+    assert!(is_tiled && tiled.vae_decoder.total() < limit);
+    assert_eq!(tiled.transformer, whole.transformer);
 }
 
 #[test]
