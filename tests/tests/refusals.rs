@@ -117,7 +117,7 @@ async fn a_size_beyond_the_memory_limit_is_refused_with_need_and_limit() {
     assert!(fits.is_ok(), "{fits:?}");
     let request =
         GenerateVideoRequest { width: Some(3840), height: Some(2160), ..case.request.clone() };
-    check(&chain, request, &[("width", "the limit is 0.02 GB")]).await;
+    check(&chain, request, &[("width", "the limit is 20.0 MB")]).await;
     chain.stop().await;
 }
 

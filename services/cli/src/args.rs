@@ -33,7 +33,7 @@ const COMPUTING: &str = "Computing";
 
 /// What `generate` logs: its own output should not drown in the log lines of the services within it,
 /// and a request of theirs that fails is told in its own words.
-const QUIET: &str = "warn,cogwheel_service=off,cogwheel_engine=off";
+const QUIET: &str = "warn,cogwheel_service=off,cogwheel_engine=off,ort=off";
 
 /// Serves CogVideoX models: a prompt in, a video out.
 #[derive(Debug, Parser)]

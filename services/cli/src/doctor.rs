@@ -8,6 +8,7 @@ use std::fmt;
 use cogwheel_service::{Fatal, machine_memory};
 
 use crate::args::DoctorArgs;
+use crate::shown;
 
 /// One thing that was looked at.
 #[derive(Debug)]
@@ -41,7 +42,8 @@ pub fn run(args: &DoctorArgs) -> Result<(), Fatal> {
             findings.push(Finding::note("checkpoint", "not looked at: name it with --model DIR"))
         }
     }
-    let text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
+    let text: String =
+        findings.iter().map(|finding| format!("{}\n", shown::line(&finding.to_string()))).collect();
     crate::adapters::print(&text)?;
     match findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count() {
         0 => Ok(()),

@@ -46,7 +46,9 @@ pub fn run(args: GenerateArgs) -> Result<(), Fatal> {
 
 async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
     let interrupted = interruption()?;
-    let Plan { source, jobs, notices, compare, mut loras, again, broken_lines } = plan;
+    let Plan { source, jobs, notices, compare, mut loras, again, mut broken_lines, skip_broken } =
+        plan;
+    let how = How { compare, again, skip_broken };
     for notice in notices {
         progress.note(&notice);
     }
@@ -60,7 +62,7 @@ async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
                 for note in loras.send(&address).await? {
                     progress.note(&note);
                 }
-                follow_all(&address, jobs, compare, again, progress).await
+                follow_all(&address, jobs, &how, &mut broken_lines, progress).await
             };
             tokio::select! {
                 result = sent => result,
@@ -72,7 +74,7 @@ async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
         Source::Model(settings) => {
             let (chain, address) = Chain::in_memory(*settings);
             let result = tokio::select! {
-                result = follow_all(&address, jobs, compare, again, progress) => result,
+                result = follow_all(&address, jobs, &how, &mut broken_lines, progress) => result,
                 () = interrupted => Err(cut()),
             };
             let is_done = result.is_ok();
@@ -91,22 +93,36 @@ async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
     }
 }
 
-/// Runs one request after another.
+/// What holds for all requests of a command.
+struct How {
+    compare: Option<Kind>,
+    again: Option<Again>,
+    skip_broken: bool,
+}
+
+/// Runs one request after another; counts the lines that could not be made where they are to be left out.
 async fn follow_all(
     address: &Address,
     jobs: Vec<Job>,
-    compare: Option<Kind>,
-    again: Option<Again>,
+    how: &How,
+    broken_lines: &mut usize,
     progress: &mut Progress,
 ) -> Result<(), Fatal> {
     let count = jobs.len();
-    for (index, Job { request, video, latents }) in jobs.into_iter().enumerate() {
+    for (index, Job { request, video, latents, line }) in jobs.into_iter().enumerate() {
         if count > 1 {
             let path = video.path(0);
             progress.note(&format!("{} of {count}: {}", index + 1, path.display()));
         }
-        let reception = Reception::new(video, latents, &request, again.clone(), progress);
-        follow(address, request, compare, reception).await?;
+        let reception = Reception::new(video, latents, &request, how.again.clone(), progress);
+        let Err(fatal) = follow(address, request, how.compare, reception).await else { continue };
+        let Some(line) = line else { return Err(fatal) };
+        let message = format!("line {line}: {}", fatal.message);
+        if !how.skip_broken {
+            return Err(Fatal { message, ..fatal });
+        }
+        progress.note(&message);
+        *broken_lines += 1;
     }
     Ok(())
 }

@@ -17,6 +17,10 @@ const MAX_BYTES: u64 = 1 << 20;
 pub enum SumsError {
     #[error("{path}: {source}")]
     Unreadable { path: PathBuf, source: io::Error },
+    #[error("{path}: expected a regular file, found none")]
+    NoFile { path: PathBuf },
+    #[error("{path}: expected at least one file's digest, found none")]
+    Empty { path: PathBuf },
     #[error("{path}: expected at most {MAX_BYTES} bytes, found {found}")]
     Long { path: PathBuf, found: u64 },
     #[error(
@@ -34,7 +38,7 @@ impl SumsError {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Missing { .. } | Self::Altered { .. } => ": fetch the file again",
-            Self::Unreadable { .. } | Self::Long { .. } | Self::Line { .. } => "",
+            _ => "",
         }
     }
 }
@@ -46,6 +50,8 @@ impl SumsError {
 pub fn check(folder: &Path) -> Result<Option<usize>, SumsError> {
     let path = folder.join(FILE);
     let text = match fs::metadata(&path) {
+        // Opening a pipe would wait for whoever writes.
+        Ok(metadata) if !metadata.is_file() => return Err(SumsError::NoFile { path }),
         Ok(metadata) if metadata.len() > MAX_BYTES => {
             return Err(SumsError::Long { path, found: metadata.len() });
         }
@@ -54,6 +60,9 @@ pub fn check(folder: &Path) -> Result<Option<usize>, SumsError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(SumsError::Unreadable { path, source }),
     };
+    if text.trim().is_empty() {
+        return Err(SumsError::Empty { path });
+    }
     for (index, line) in text.lines().enumerate() {
         let (expected, name) =
             entry(line).ok_or_else(|| SumsError::Line { path: path.clone(), line: index + 1 })?;
@@ -71,8 +80,11 @@ fn entry(line: &str) -> Option<(Digest, &Path)> {
 }
 
 fn compare(path: PathBuf, expected: Digest) -> Result<(), SumsError> {
-    let found = match Digest::of_file(&path) {
-        Ok(found) => found,
+    let digest = |metadata: fs::Metadata| metadata.is_file().then(|| Digest::of_file(&path));
+    let found = match fs::metadata(&path).map(digest) {
+        Ok(None) => return Err(SumsError::NoFile { path }),
+        Ok(Some(Ok(found))) => found,
+        Ok(Some(Err(source))) => return Err(SumsError::Unreadable { path, source }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(SumsError::Missing { path, expected });
         }
@@ -115,6 +127,32 @@ mod tests {
         let message = check(missing.path()).unwrap_err().to_string();
         assert!(message.contains("weights.safetensors: missing"), "{message}");
         assert!(message.contains(&expected.to_string()), "{message}");
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let line = format!("{}  vae\n", Digest::of(b"{}"));
+        let message = check(folder(&line).path()).unwrap_err().to_string();
+        assert!(message.contains("vae: expected a regular file"), "{message}");
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(FILE)).unwrap();
+        let message = check(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("B3SUMS: expected a regular file"), "{message}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_without_an_end_is_not_read() {
+        let folder = folder(&format!("{}  zero\n", Digest::of(b"")));
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero")).unwrap();
+        let message = check(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("zero: expected a regular file"), "{message}");
+    }
+
+    #[test]
+    fn a_list_of_nothing_is_none() {
+        let message = check(folder("\n").path()).unwrap_err().to_string();
+        assert!(message.contains("expected at least one"), "{message}");
     }
 
     #[test]

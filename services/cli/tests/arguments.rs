@@ -72,7 +72,10 @@ fn what_is_not_given_is_left_to_the_model() {
 
 #[test]
 fn generate_is_quiet_and_serve_is_not() {
-    assert_eq!(generate(&[LEAST]).logs.log, "warn,cogwheel_service=off,cogwheel_engine=off");
+    assert_eq!(
+        generate(&[LEAST]).logs.log,
+        "warn,cogwheel_service=off,cogwheel_engine=off,ort=off"
+    );
     match read(&[&["serve", "--model", "m"]]) {
         Ok(Invocation::Command(Command::Serve(args))) => {
             assert_eq!(args.logs.log, "info");

@@ -114,3 +114,60 @@ fn a_file_of_no_prompts_and_what_does_not_go_together_are_refused() {
     fs::write(&bytes, [0xe4, b'\n']).unwrap();
     refused(&run(&bytes, &[]), "UTF-8");
 }
+
+#[test]
+fn a_damaged_video_and_one_of_another_request_are_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let prompts = file(folder.path(), "prompts.txt", "a red circle\na blue square\n");
+    let all = ["clip-1.gif", "clip-2.gif"];
+    assert_eq!(made(&run(&prompts, &["--seed", "5"])), all);
+    let clip = folder.path().join("clip-2.gif");
+    let whole = fs::read(&clip).unwrap();
+    fs::write(&clip, &whole[..100]).unwrap();
+    assert_eq!(made(&run(&prompts, &["--seed", "5"])), ["clip-2.gif"]);
+    assert!(fs::read(&clip).unwrap() == whole);
+    let latents = folder.path().join("end.safetensors");
+    let with_latents = ["--seed", "5", "--output-latents", latents.to_str().unwrap()];
+    let names = made(&run(&prompts, &with_latents));
+    assert_eq!(names, ["end-1.safetensors", "clip-1.gif", "end-2.safetensors", "clip-2.gif"]);
+    assert!(made(&run(&prompts, &with_latents)).is_empty());
+    // Other noise is another request.
+    let noise = folder.path().join("end-1.safetensors");
+    let from_noise = ["--seed", "5", "--initial-latents", noise.to_str().unwrap()];
+    assert_eq!(made(&run(&prompts, &from_noise)), all);
+    assert!(made(&run(&prompts, &from_noise)).is_empty());
+}
+
+#[test]
+fn a_line_that_fails_while_it_is_made_is_named_and_leaves_the_others_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines =
+        "{\"prompt\": \"a\"}\n{\"prompt\": \"b\", \"guidance_scale\": 1e39}\n{\"prompt\": \"c\"}\n";
+    let prompts = file(folder.path(), "prompts.jsonl", lines);
+    let ended = run(&prompts, &["--seed", "5"]);
+    assert_eq!(names(&ended), ["clip-1.gif"]);
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert!(error.lines().last().unwrap().starts_with("error: line 2: "), "{error}");
+    let ended = run(&prompts, &["--seed", "5", "--skip-broken-lines"]);
+    assert_eq!(names(&ended), ["clip-3.gif"]);
+    refused(&ended, "1 broken lines were left out");
+}
+
+#[test]
+fn lines_that_are_no_text_or_no_object_are_told_by_their_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prompts.txt");
+    fs::write(&path, b"\xef\xbb\xbfa red circle\ncaf\xe9\n").unwrap();
+    refused(&run(&path, &[]), "line 2: expected UTF-8");
+    let ended = run(&path, &["--skip-broken-lines"]);
+    assert_eq!(names(&ended), ["clip-1.gif"]);
+    let array = "[\"a\", \"b\", 64, 64, 9, 8, 1, 3.0, \"dpm\", true, 5, []]\n{\"prompt\": 5}\n";
+    let prompts = file(folder.path(), "prompts.jsonl", array);
+    let ended = run(&prompts, &[]);
+    refused(&ended, "line 1: expected an object");
+    refused(
+        &ended,
+        "line 2: expected an object with a prompt and options by their names, found '{\"prompt\": 5}'",
+    );
+    assert!(!String::from_utf8(ended.stderr).unwrap().contains("column"));
+}

@@ -104,7 +104,7 @@ fn frames_are_decoded_in_tiles_where_asked_to_or_where_memory_calls_for_it() {
     let refused = local(&folder.path().join("clip.mp4")).args(options).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     let error = String::from_utf8(refused.stderr).unwrap();
-    assert!(error.contains("memory, the limit is 0.04 GB"), "{error}");
+    assert!(error.contains("memory, the limit is 36.0 MB"), "{error}");
 }
 
 #[test]

@@ -11,8 +11,11 @@ pub struct MemoryNeed {
 
 impl fmt::Display for MemoryNeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [need, limit] = [self.need, self.limit].map(|bytes| bytes as f64 / 1e9);
-        write!(f, "needs about {need:.2} GB of memory, the limit is {limit:.2} GB")
+        let [need, limit] = [self.need, self.limit].map(|bytes| match bytes {
+            ..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+            _ => format!("{:.2} GB", bytes as f64 / 1e9),
+        });
+        write!(f, "needs about {need} of memory, the limit is {limit}")
     }
 }
 

@@ -67,7 +67,7 @@ impl Shutdown {
         left
     }
 
-    /// Begins a drain at the first interrupt or termination signal.
+    /// Begins a drain at the first interrupt or termination signal; a second one cuts what runs.
     ///
     /// # Errors
     /// When the operating system refuses to install the handlers.
@@ -75,18 +75,27 @@ impl Shutdown {
         #[cfg(unix)]
         let mut terminate =
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        let draining = self.0.draining.clone();
+        let shutdown = self.clone();
         tokio::spawn(async move {
-            #[cfg(unix)]
-            let terminated = terminate.recv();
-            #[cfg(not(unix))]
-            let terminated = std::future::pending::<()>();
+            let mut signal = async || {
+                #[cfg(unix)]
+                let terminated = terminate.recv();
+                #[cfg(not(unix))]
+                let terminated = std::future::pending::<()>();
+                tokio::select! {
+                    _ = tokio::signal::ctrl_c() => {}
+                    _ = terminated => {}
+                }
+            };
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminated => {}
-                () = draining.cancelled() => {}
+                () = signal() => {}
+                () = shutdown.draining() => {}
             }
-            draining.cancel();
+            let running = shutdown.0.tracker.len();
+            tracing::info!(running, "draining: no new work; a second signal cuts what runs");
+            shutdown.begin();
+            signal().await;
+            shutdown.0.cut.cancel();
         });
         Ok(())
     }

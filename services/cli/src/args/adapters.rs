@@ -77,6 +77,7 @@ pub enum AdaptersAction {
         #[arg(long, value_name = "URL")]
         endpoint: Address,
     },
-    /// Merge adapters into a model: a transformer folder for diffusers and for --model, and what a server's cache lacks
+    /// Merge adapters into a model: a folder for the place of a checkpoint's transformer/, here and in diffusers, and what a
+    /// server's cache lacks
     Merge(MergeArgs),
 }

@@ -42,7 +42,7 @@ Examples:
 
 pub(super) const MERGE: &str = "\
 Examples:
-  A transformer folder with the adapter in it, for diffusers and for --model:
+  A folder for the place of transformer/ in a copy of the checkpoint, here and in diffusers:
     cogwheel adapters merge --model CogVideoX-2b/ --lora dance/,scale=0.8 --output merged/
   What a server would merge at its start, made before it starts:
     cogwheel adapters merge --model CogVideoX-2b/ --lora dance/ --variant-cache variants/";

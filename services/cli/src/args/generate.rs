@@ -37,11 +37,11 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
     /// A video for each line: a prompt, or in a file that ends in .jsonl an object with a prompt and
-    /// options by their names. They are called NAME-LINE.EXT; those that are there already, made with
-    /// the same settings, are not made again
+    /// options by their names. They are called NAME-LINE.EXT; those that are there already, whole and
+    /// made for the same request, are not made again (precision and tiling are not looked at)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "from", "num_videos", "compare"])]
     pub prompt_file: Option<PathBuf>,
-    /// Leave out lines of --prompt-file that cannot be read, and end with 2
+    /// Leave out lines of --prompt-file that cannot be read or made, and end with 2
     #[arg(long, requires = "prompt_file")]
     pub skip_broken_lines: bool,
     /// Where it goes: .mp4, .gif, .safetensors, or a folder for PNG pictures
@@ -108,6 +108,7 @@ pub struct GenerateArgs {
     #[arg(
         long,
         help_heading = COMPUTING,
+        env = "COGWHEEL_VAE_TILING",
         value_enum,
         default_value = "auto",
         value_name = "on|off|auto",

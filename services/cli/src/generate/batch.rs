@@ -1,24 +1,29 @@
 //! `--prompt-file`: a prompt a line, or a JSON object a line with settings of its own.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum as _;
 use cogwheel_api::denoiser::v1::Scheduler;
 use cogwheel_api::generation::v1::{AdapterChoice, GenerateVideoRequest};
 use cogwheel_service::Fatal;
+use cogwheel_video::read_metadata;
+use cogwheel_weights::Weights;
 use serde::Deserialize;
 
 use super::again::metadata_beside;
 use crate::args::SchedulerName;
-use crate::output::Target;
+use crate::output::{Kind, Target};
 use crate::shown;
 
 /// More than thousands of prompts take.
 const MAX_BYTES: u64 = 16 << 20;
 /// Each has files of its own, all of which are checked beforehand.
 const MAX_LINES: usize = 10_000;
+
+/// Of UTF-8, which some editors write.
+const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 
 /// The lines of a file that ask for a video.
 #[derive(Debug, Default)]
@@ -105,16 +110,20 @@ impl Batch {
     pub(super) fn read(path: &Path, skip_broken: bool) -> Result<Self, BatchError> {
         let failed = |source| BatchError::Io { path: path.to_path_buf(), source };
         let count = |found: String| BatchError::Count { path: path.to_path_buf(), found };
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         let mut file = File::open(path).map_err(failed)?.take(MAX_BYTES + 1);
-        file.read_to_string(&mut text).map_err(failed)?;
-        if text.len() as u64 > MAX_BYTES {
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > MAX_BYTES {
             return Err(count("more bytes".to_owned()));
         }
         let is_json = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("jsonl"));
         let mut batch = Self::default();
-        for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
-            let line = line.trim();
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+        for (line, number) in bytes.split(|byte| *byte == b'\n').zip(1..) {
+            let Ok(line) = str::from_utf8(line).map(str::trim) else {
+                batch.broken.push(format!("line {number}: expected UTF-8, found other bytes"));
+                continue;
+            };
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
@@ -143,11 +152,21 @@ fn settings(line: &str, is_json: bool) -> Result<LineSettings, String> {
     if !is_json {
         return Ok(LineSettings { prompt: line.to_owned(), ..LineSettings::default() });
     }
-    serde_json::from_str(line).map_err(|error| {
-        let found = shown::value(line).escape_debug().to_string();
+    let refused = |reason: &str| {
+        let found = shown::value(line);
         format!(
-            "expected an object with a prompt and options by their names, found '{found}': {error}"
+            "expected an object with a prompt and options by their names, found '{found}'{reason}"
         )
+    };
+    // An array would be taken for the values in their order.
+    if !line.starts_with('{') {
+        return Err(refused(""));
+    }
+    serde_json::from_str(line).map_err(|error| {
+        let reason = error.to_string();
+        // It counts lines within the line.
+        let reason = reason.split(" at line 1 column").next().unwrap_or_default();
+        refused(&format!(": {reason}"))
     })
 }
 
@@ -187,10 +206,21 @@ impl Line {
     }
 }
 
-/// Whether a video is there that says it was made by this request, as far as the request says anything.
-pub(super) fn is_made(video: &Target, request: &GenerateVideoRequest) -> bool {
+/// Whether a whole video is there that says it was made by this request, as far as the request says anything.
+pub(super) fn is_made(
+    video: &Target,
+    latents: Option<&Target>,
+    request: &GenerateVideoRequest,
+    initial_latents: Option<&str>,
+) -> bool {
     let path = video.path(0);
-    let Some(made) = metadata_beside(&path).filter(|_| path.exists()) else { return false };
+    let Some(made) = metadata_beside(&path) else { return false };
+    if !is_whole(video.kind(), &path, made.num_frames)
+        || latents.is_some_and(|latents| !latents.path(0).is_file())
+        || made.initial_latents.as_deref() != initial_latents
+    {
+        return false;
+    }
     let scheduler = SchedulerName::from_str(&made.scheduler, false).map(Scheduler::from);
     let is_scheduler = request.scheduler == i32::from(Scheduler::Unspecified)
         || scheduler.is_ok_and(|made| request.scheduler == i32::from(made));
@@ -211,3 +241,28 @@ pub(super) fn is_made(video: &Target, request: &GenerateVideoRequest) -> bool {
         && request.seed.is_none_or(|asked| asked == made.seed)
         && adapters.eq(of_made)
 }
+
+/// Whether a file or folder of pictures has its end.
+fn is_whole(kind: Kind, path: &Path, num_frames: u32) -> bool {
+    let last_byte = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::End(-1))?;
+        let mut byte = [0];
+        file.read_exact(&mut byte).map(|()| byte[0])
+    };
+    match kind {
+        // Its description stands behind its pictures.
+        Kind::Mp4 => {
+            File::open(path).is_ok_and(|file| read_metadata(file).is_ok_and(|text| text.is_some()))
+        }
+        Kind::Gif => last_byte().is_ok_and(|byte: u8| byte == GIF_END),
+        Kind::Pictures => {
+            (0..num_frames).all(|frame| path.join(format!("{frame:05}.png")).is_file())
+        }
+        // The header says how long the file is.
+        Kind::Tensors => Weights::open_file(path).is_ok(),
+    }
+}
+
+/// The last byte of a GIF.
+const GIF_END: u8 = 0x3b;

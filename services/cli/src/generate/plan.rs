@@ -34,6 +34,8 @@ pub(super) struct Plan {
     pub(super) again: Option<Again>,
     /// Lines of a prompt file that were left out.
     pub(super) broken_lines: usize,
+    /// Whether others are made where one cannot be.
+    pub(super) skip_broken: bool,
 }
 
 /// A request and where its files go.
@@ -41,6 +43,8 @@ pub(super) struct Job {
     pub(super) request: GenerateVideoRequest,
     pub(super) video: Target,
     pub(super) latents: Option<Target>,
+    /// The line of a prompt file that asks for it.
+    pub(super) line: Option<u32>,
 }
 
 /// Who computes.
@@ -94,9 +98,10 @@ impl Plan {
             Some(path) => Some(latents::read(path).map_err(Fatal::usage)?),
             None => None,
         };
+        let digest = |tensor: &Tensor| Digest::of(tensor.bytes()).to_string();
+        let latents_digest = initial_latents.as_ref().map(digest);
         if let Some(again) = &again {
-            let digest = |tensor: &Tensor| Digest::of(tensor.bytes()).to_string();
-            again.check_latents(initial_latents.as_ref().map(digest))?;
+            again.check_latents(latents_digest.clone())?;
         }
         let mut request = request(&args, video.kind(), initial_latents.as_ref());
         let mut notices = Vec::new();
@@ -144,15 +149,25 @@ impl Plan {
         if compare.is_some() && request.adapters.is_empty() {
             return Err(Fatal::usage("--compare: expected --lora or --adapter, found neither"));
         }
-        let mut plan =
-            Self { source, jobs: Vec::new(), notices, compare, loras, again, broken_lines: 0 };
-        let job = Job { request, video, latents: output_latents };
+        let mut plan = Self {
+            source,
+            jobs: Vec::new(),
+            notices,
+            compare,
+            loras,
+            again,
+            broken_lines: 0,
+            skip_broken: args.skip_broken_lines,
+        };
+        let job = Job { request, video, latents: output_latents, line: None };
         match batch {
             None => {
                 plan.check(&job.request)?;
                 plan.jobs.push(job);
             }
-            Some(batch) => plan.add_lines(batch, &job, args.skip_broken_lines)?,
+            Some(batch) => {
+                plan.add_lines(batch, &job, args.skip_broken_lines, latents_digest.as_deref())?;
+            }
         }
         Ok(plan)
     }
@@ -161,7 +176,13 @@ impl Plan {
     ///
     /// # Errors
     /// A line that cannot be made, unless it is to be skipped.
-    fn add_lines(&mut self, batch: Batch, of_all: &Job, skip_broken: bool) -> Result<(), Fatal> {
+    fn add_lines(
+        &mut self,
+        batch: Batch,
+        of_all: &Job,
+        skip_broken: bool,
+        initial_latents: Option<&str>,
+    ) -> Result<(), Fatal> {
         let Batch { lines, broken } = batch;
         self.broken_lines = broken.len();
         self.notices.extend(broken);
@@ -170,6 +191,7 @@ impl Plan {
                 request: line.request(&of_all.request, index),
                 video: of_all.video.one(line.number),
                 latents: of_all.latents.as_ref().map(|target| target.one(line.number)),
+                line: Some(line.number),
             };
             if let Err(fatal) = self.check(&job.request) {
                 let message = format!("line {}: {}", line.number, fatal.message);
@@ -178,7 +200,7 @@ impl Plan {
                 }
                 self.notices.push(message);
                 self.broken_lines += 1;
-            } else if is_made(&job.video, &job.request) {
+            } else if is_made(&job.video, job.latents.as_ref(), &job.request, initial_latents) {
                 self.notices.push(format!("{} is there already", job.video.path(0).display()));
             } else {
                 self.jobs.push(job);
