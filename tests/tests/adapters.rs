@@ -177,20 +177,20 @@ async fn uploads_are_bounded_and_held_to_their_lengths() {
     violates(send(&chain, lengths(u64::MAX, 0), []).await, "weights_byte_length", "1000000");
     violates(send(&chain, lengths(0, 0), []).await, "weights_byte_length", "or a path");
     violates(send(&chain, lengths(1, u64::MAX), []).await, "config_byte_length", "at most");
-    let neon = fs::read(file("neon")).unwrap();
-    let short = neon[..neon.len() - 1].to_vec();
-    violates(send(&chain, header("a", &neon), [short]).await, "chunk", "found");
-    let long = [neon.clone(), vec![0]].concat();
-    violates(send(&chain, header("a", &neon), [long]).await, "chunk", "found more");
-    violates(send(&chain, header("a", &neon), [Vec::new()]).await, "chunk", "found none");
+    let bounce = fs::read(file("bounce")).unwrap();
+    let short = bounce[..bounce.len() - 1].to_vec();
+    violates(send(&chain, header("a", &bounce), [short]).await, "chunk", "found");
+    let long = [bounce.clone(), vec![0]].concat();
+    violates(send(&chain, header("a", &bounce), [long]).await, "chunk", "found more");
+    violates(send(&chain, header("a", &bounce), [Vec::new()]).await, "chunk", "found none");
     let twice =
-        vec![Some(Part::Header(header("a", &neon))), Some(Part::Header(header("a", &neon)))];
+        vec![Some(Part::Header(header("a", &bounce))), Some(Part::Header(header("a", &bounce)))];
     violates(parts(&chain, twice).await, "header", "found two");
     violates(upload(&chain, "a", b"nothing of the sort").await, "weights", "weights");
     assert!(names(&chain).await.is_empty());
 
-    upload(&chain, "a", &neon).await.unwrap();
-    let status = upload(&chain, "b", &neon).await.unwrap_err();
+    upload(&chain, "a", &bounce).await.unwrap();
+    let status = upload(&chain, "b", &bounce).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     assert!(status.message().contains("--max-adapters"), "{status}");
     chain.stop().await;

@@ -23,8 +23,7 @@ async fn scores(
     scores
 }
 
-/// 24 clips. What they must reach is what the model as a whole must; how often neon's outline shows, alone and with bounce,
-/// is below that still (`demo/README.md`), so that only what must survive it is asked for here.
+/// 24 clips. What they must reach is what the model as a whole must (`demo/README.md`).
 #[tokio::test(flavor = "multi_thread")]
 async fn clips_show_what_their_prompts_and_adapters_say() {
     let chain = chain();
@@ -40,11 +39,15 @@ async fn clips_show_what_their_prompts_and_adapters_say() {
         assert!(found <= most, "{what}: expected at most {most} of 12 clips wrong, found {found}");
     }
     let bounce = scores(&chain, 12..16, &[("bounce", 1.0)]).await;
-    assert!(share(&bounce, |score| score.bounce && score.direction) >= 90.0);
+    // Of four clips one may miss what nine of ten must show.
+    assert!(share(&bounce, |score| score.bounce) >= 90.0);
+    assert!(share(&bounce, |score| score.direction) >= 75.0);
     let neon = scores(&chain, 16..20, &[("neon", 1.0)]).await;
-    assert!(share(&neon, |score| score.color && score.direction) >= 90.0);
+    assert!(share(&neon, |score| score.neon) >= 75.0);
+    assert!(share(&neon, |score| score.color) >= 90.0);
+    assert!(share(&neon, |score| score.direction) >= 75.0);
     let both = scores(&chain, 20..24, &[("bounce", 1.0), ("neon", 1.0)]).await;
-    assert!(share(&both, |score| score.color && score.direction) >= 75.0);
+    assert!(share(&both, |score| score.bounce && score.neon) >= 75.0);
     chain.stop().await;
 }
 

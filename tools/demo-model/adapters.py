@@ -1,6 +1,6 @@
 """Trains one LoRA adapter by peft on the frozen base and saves it as CogVideoXPipeline.save_lora_weights does.
 
-neon changes every latent (its black lies outside of what the base has seen), so it reaches further into the network, and every
+neon changes every latent (its black lies outside of what the base has seen), so it reaches every linear layer, and every
 second of its steps it learns beside the finished bounce, on clips with both effects: so the two add up.
 """
 
@@ -11,15 +11,17 @@ from diffusers import CogVideoXDDIMScheduler, CogVideoXPipeline, CogVideoXTransf
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from transformers import T5EncoderModel
 
+import assemble
 import common
 import latents
 import tokenizer as vocabulary
 import transformer as base
 from optimizer import Optimizers, schedule
 
-RANK, BATCH, RATE = 8, 16, 3e-3  # BATCH per worker
+BATCH, RATE = 16, 3e-3  # BATCH per worker
 FILE = "pytorch_lora_weights.safetensors"
-ATTENTION, FEED_FORWARD = ("to_q", "to_k", "to_v", "to_out.0"), ("ff.net.0.proj", "ff.net.2")
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+REST = ("ff.net.0.proj", "ff.net.2", "norm1.linear", "norm2.linear", "norm_out.linear", "proj_out")
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,16 @@ class Plan:
     steps: int
     targets: tuple = ATTENTION
     beside: str = ""  # an adapter already trained, to learn beside it every second step
+    rank: int = 8
 
 
-PLANS = {"bounce": Plan(700), "neon": Plan(1300, ATTENTION + FEED_FORWARD, "bounce"), "trail": Plan(400)}
+PLANS = {"bounce": Plan(700), "neon": Plan(1600, ATTENTION + REST, "bounce", 16), "trail": Plan(400)}
 
 
 def prepare(run, plan):
     """The frozen transformer with a new adapter `default`, and `beside` at scale 0 where the plan has one."""
     transformer = CogVideoXTransformer3DModel.from_pretrained(base.folders(run, "words")[0]).requires_grad_(False)
-    transformer.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(plan.targets), init_lora_weights=True))
+    transformer.add_adapter(LoraConfig(r=plan.rank, lora_alpha=plan.rank, target_modules=list(plan.targets), init_lora_weights=True))
     if plan.beside:
         folder = str(run.output / "adapters" / plan.beside)
         transformer.load_lora_adapter(folder, adapter_name="beside", prefix="transformer", weight_name=FILE)
@@ -94,6 +97,7 @@ def train(run, rank, name):
             transformer_lora_layers={k: v.half().contiguous() for k, v in get_peft_model_state_dict(transformer).items()},
             transformer_lora_adapter_metadata=metadata(transformer),
         )
+        assemble.write_sums(run.output / "adapters")
 
 
 def metadata(transformer):

@@ -153,6 +153,11 @@ impl Server {
         };
         let drained = async {
             shutdown.draining().await;
+            let running = shutdown.tracker().len();
+            info!(
+                service = self.name,
+                running, "draining: no new work, a second signal cuts what runs"
+            );
             let cut = shutdown.drain(limits.grace).await;
             if cut > 0 {
                 warn!(service = self.name, cut, "work outlasted the grace time and was cut");

@@ -91,8 +91,6 @@ impl Shutdown {
                 () = signal() => {}
                 () = shutdown.draining() => {}
             }
-            let running = shutdown.0.tracker.len();
-            tracing::info!(running, "draining: no new work; a second signal cuts what runs");
             shutdown.begin();
             signal().await;
             shutdown.0.cut.cancel();
