@@ -134,6 +134,8 @@ async fn an_uploaded_adapter_is_described_listed_and_deleted() {
     assert!(!delete(&chain, "neon").await);
     let status = client(&chain).get_adapter(get).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
+    let expected = "adapter: expected a registered adapter, such as 'bounce', found 'neon'";
+    assert_eq!(status.message(), expected);
     assert_eq!(status.get_details_resource_info().unwrap().resource_type, "adapter");
     assert_eq!(names(&chain).await, ["bounce"]);
     chain.stop().await;

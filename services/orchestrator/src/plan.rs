@@ -15,7 +15,7 @@ use crate::model::Model;
 use crate::output;
 use crate::registry::{Adapters, RegisteredAdapter};
 use crate::settings::{RequestLimits, Residency};
-pub(crate) use adapters::{ChosenAdapter, MAX_CHOICES, choose};
+pub(crate) use adapters::{ChosenAdapter, MAX_CHOICES, choose, expected};
 
 /// Passes a request that an orchestrator of this checkpoint with these adapters would accept,
 /// without any stage.

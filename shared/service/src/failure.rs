@@ -68,12 +68,14 @@ pub enum Failure {
     #[error("{0}")]
     Exhausted(String),
     /// What the request names is not here.
-    #[error("{kind}: expected one that is here, found '{name}'")]
+    #[error("{kind}: expected {expected}, found '{name}'")]
     NotFound {
         /// What it is, e.g. `adapter`.
         kind: &'static str,
         /// Its name or digest.
         name: String,
+        /// What is here, in words.
+        expected: String,
     },
     /// A name that stands for something else.
     #[error("{kind} '{name}': expected a name that is free, found {found}")]
@@ -119,6 +121,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Something that is not here, where nobody can say what may have been meant.
+    pub fn not_found(kind: &'static str, name: String) -> Self {
+        Self::NotFound { kind, name, expected: "one that is here".to_owned() }
+    }
+
     /// What a stage answered, under the stage's name and address.
     pub fn of_stage(stage: &'static str, address: &str, status: Status) -> Self {
         // A status with a source was made on this side: by tonic's own timer, or of an error of the
@@ -173,7 +180,9 @@ impl From<Failure> for Status {
                 Self::with_error_details(Code::ResourceExhausted, message, details)
             }
             Failure::Exhausted(_) => Self::resource_exhausted(message),
-            Failure::NotFound { kind, name } => of_resource(Code::NotFound, message, kind, name),
+            Failure::NotFound { kind, name, .. } => {
+                of_resource(Code::NotFound, message, kind, name)
+            }
             Failure::AlreadyExists { kind, name, .. } => {
                 of_resource(Code::AlreadyExists, message, kind, name)
             }
@@ -229,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_named_in_a_detail_that_travels_through_the_chain() {
-        let missing = Failure::NotFound { kind: "adapter", name: "ab12".to_owned() };
+        let missing = Failure::not_found("adapter", "ab12".to_owned());
         let status = Status::from(missing);
         assert_eq!(status.code(), Code::NotFound);
         let resource = status.get_details_resource_info().unwrap();

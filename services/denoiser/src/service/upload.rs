@@ -183,7 +183,7 @@ pub(super) fn recipe(
             return Err(Failure::invalid("adapters.digest", message));
         }
         let Some(adapter) = adapters.get(digest) else {
-            return Err(Failure::NotFound { kind: "adapter", name: digest.clone() });
+            return Err(Failure::not_found("adapter", digest.clone()));
         };
         let stated = alpha.map(|alpha| (*adapter).clone().with_alpha(Some(alpha)).map(Arc::new));
         let adapter = stated

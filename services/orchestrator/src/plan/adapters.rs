@@ -78,19 +78,20 @@ pub(crate) fn choose(
         } else if let Some(adapter) = adapters.get(name) {
             chosen.push(ChosenAdapter { adapter: Arc::clone(adapter), scale });
         } else {
-            invalid.add(&field, unknown(name, adapters));
+            let expected = expected(name, adapters);
+            invalid.add(&field, format!("expected {expected}, found '{name}'"));
         }
     }
     chosen
 }
 
-fn unknown(name: &str, adapters: &Adapters) -> String {
-    let expected = match suggestions(name, adapters).as_slice() {
+/// What may have been meant by a name that no adapter has.
+pub(crate) fn expected(name: &str, adapters: &Adapters) -> String {
+    match suggestions(name, adapters).as_slice() {
         _ if adapters.is_empty() => "no adapter, since none is registered".to_owned(),
         [] => "a registered adapter".to_owned(),
         names => format!("a registered adapter, such as {}", names.join(" or ")),
-    };
-    format!("expected {expected}, found '{name}'")
+    }
 }
 
 /// Names that may have been meant, the nearest first; all of them where they are few.

@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
 use crate::pins::Pinning;
+use crate::plan::expected;
 use crate::registry::{Adapters, Registration, Registry, check_adapter_name};
 use linger::linger;
 
@@ -137,7 +138,10 @@ impl AdapterService for Service {
             Some(adapter) => {
                 Ok(Response::new(GetAdapterResponse { adapter: Some(adapter.message()) }))
             }
-            None => Err(Failure::NotFound { kind: "adapter", name }.into()),
+            None => {
+                let expected = expected(&name, &self.registry.adapters());
+                Err(Failure::NotFound { kind: "adapter", name, expected }.into())
+            }
         }
     }
 

@@ -76,7 +76,7 @@ impl DenoiserService for Denoiser {
             return Err(Status::aborted(HAS_IT));
         }
         let name = header.adapters[0].digest.clone();
-        Err(Failure::NotFound { kind: "adapter", name }.into())
+        Err(Failure::not_found("adapter", name).into())
     }
 
     async fn put_adapter(
@@ -105,7 +105,7 @@ impl DenoiserService for Denoiser {
             return Ok(Response::new(tokio_stream::empty()));
         }
         let name = request.into_inner().adapters[0].digest.clone();
-        Err(Failure::NotFound { kind: "adapter", name }.into())
+        Err(Failure::not_found("adapter", name).into())
     }
 }
 
