@@ -48,6 +48,17 @@ fn the_vaes_activations_are_near_what_was_measured_and_never_below() {
 }
 
 #[test]
+fn the_memory_of_tiles_is_near_what_was_measured_and_not_below() {
+    // As above, 81 frames in four tiles of 64x96 pixels.
+    let mut checkpoint = two_b();
+    (checkpoint.vae.sample_height, checkpoint.vae.sample_width) = (128, 192);
+    let workload = Workload { batch: 1, num_frames: 81, height: 96, width: 144, tiled: true };
+    let estimate = checkpoint.memory_estimate(DType::F32, DType::F32, &workload);
+    let ratio = estimate.vae_decoder.activations as f64 / 0.577e9;
+    assert!((1.0..1.25).contains(&ratio), "{ratio} times what was measured");
+}
+
+#[test]
 fn more_to_compute_takes_more() {
     let checkpoint = two_b();
     let total = |workload| {
