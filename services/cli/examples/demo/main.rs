@@ -34,7 +34,11 @@ const FPS: u32 = 8;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let mut folders = std::env::args().skip(1).map(PathBuf::from);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.len() > 2 || arguments.iter().any(|argument| argument.starts_with('-')) {
+        anyhow::bail!("expected demo [DEMO_FOLDER [OUTPUT_FOLDER]], found {}", arguments.join(" "));
+    }
+    let mut folders = arguments.iter().map(PathBuf::from);
     let demo = folders.next().unwrap_or_else(|| "demo".into());
     let out = folders.next().unwrap_or_else(|| "out".into());
     fs::create_dir_all(&out)?;
