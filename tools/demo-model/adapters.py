@@ -4,6 +4,7 @@ neon changes every latent (its black lies outside of what the base has seen), so
 second of its steps it learns beside the finished bounce, on clips with both effects: so the two add up.
 """
 
+import json
 from dataclasses import dataclass
 
 import torch
@@ -97,7 +98,19 @@ def train(run, rank, name):
             transformer_lora_layers={k: v.half().contiguous() for k, v in get_peft_model_state_dict(transformer).items()},
             transformer_lora_adapter_metadata=metadata(transformer),
         )
+        settle(run.output / "adapters" / name / FILE)
         assemble.write_sums(run.output / "adapters")
+
+
+def settle(file):
+    """Puts the header's metadata in order: safetensors writes them in another order each time."""
+    data = file.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    file.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
 
 
 def metadata(transformer):
