@@ -230,7 +230,7 @@ impl ChainSettings {
     /// Stages are loaded one after another where memory does not hold them together.
     fn residency(&self, memory_limit: Option<u64>) -> Residency {
         match memory_limit {
-            Some(limit) if self.together(1) > limit => Residency::OneByOne,
+            Some(limit) if self.together(1, memory_limit) > limit => Residency::OneByOne,
             _ => Residency::Together,
         }
     }
@@ -238,7 +238,7 @@ impl ChainSettings {
     /// Each stage decides for itself whether its weights fit twice; together they must all fit.
     fn compute(&self, residency: Residency, memory_limit: Option<u64>) -> ComputeArgs {
         let mut compute = self.compute.clone();
-        let too_large = memory_limit.is_some_and(|limit| self.together(2) > limit);
+        let too_large = memory_limit.is_some_and(|limit| self.together(2, memory_limit) > limit);
         if residency == Residency::Together && compute.prepack == Prepack::Auto && too_large {
             compute.prepack = Prepack::Off;
         }
@@ -253,14 +253,14 @@ impl ChainSettings {
         {
             let copies =
                 if self.compute(residency, memory_limit).prepack == Prepack::Off { 1 } else { 2 };
-            let bytes = limit.saturating_sub(self.together(copies)) / 2;
+            let bytes = limit.saturating_sub(self.together(copies, memory_limit)) / 2;
             variants.variant_memory = Some(MemorySize { bytes });
         }
         variants
     }
 
-    /// Bytes of all stages with so many copies of their weights.
-    fn together(&self, copies: u64) -> u64 {
+    /// Bytes of all stages with so many copies of their weights, where there is so much memory.
+    fn together(&self, copies: u64, memory_limit: Option<u64>) -> u64 {
         let defaults = self.checkpoint.default_workload();
         let [num_frames, height, width] = self.size.map(|n| n.map(|n| n as usize));
         let workload = Workload {
@@ -269,8 +269,7 @@ impl ChainSettings {
             width: width.unwrap_or(defaults.width),
             ..defaults
         };
-        let limit = self.memory_limit.or_else(machine_memory);
-        let in_tiles = |whole| self.vae_tiling.applies(whole, limit);
+        let in_tiles = |whole| self.vae_tiling.applies(whole, memory_limit);
         let (need, _) = self.checkpoint.memory_need(&workload, in_tiles);
         let further = need.weights().saturating_mul(copies.saturating_sub(1));
         need.together().saturating_add(further)

@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use cogwheel_api::generation::v1::GenerateVideoRequest;
-use cogwheel_service::{Address, Exit, Fatal};
+use cogwheel_service::{Address, Exit, Fatal, Signals};
 
 use crate::args::GenerateArgs;
 use crate::chain::Chain;
@@ -172,19 +172,6 @@ pub(crate) fn cut() -> Fatal {
 
 /// Completes when the user or the system wants this process to end.
 pub(crate) fn interruption() -> Result<impl Future<Output = ()>, Fatal> {
-    #[cfg(unix)]
-    let mut terminate = {
-        use tokio::signal::unix::{SignalKind, signal};
-        signal(SignalKind::terminate()).map_err(Fatal::failed)?
-    };
-    Ok(async move {
-        #[cfg(unix)]
-        let terminated = terminate.recv();
-        #[cfg(not(unix))]
-        let terminated = std::future::pending::<()>();
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminated => {}
-        }
-    })
+    let mut signals = Signals::new().map_err(Fatal::failed)?;
+    Ok(async move { signals.next().await })
 }

@@ -10,27 +10,20 @@ use cogwheel_diffusion::{
     frames,
     geometry::{self, Tiles},
 };
-use cogwheel_engine::{
-    CancellationToken, EngineError, Input, Output, Runtime, Session, SessionOptions,
-};
-use cogwheel_models::{
-    checkpoint::Checkpoint,
-    config::VaeConfig,
-    vae::{self, ConvCache},
-};
+use cogwheel_engine::{CancellationToken, EngineError, Output, Runtime, Session, SessionOptions};
+use cogwheel_models::{checkpoint::Checkpoint, config::VaeConfig, vae};
 use cogwheel_tensor::{DType, Storage, Tensor, TensorError};
 use cogwheel_weights::Weights;
 
 use canvas::{Canvas, Tile};
 use latents::Latents;
 
-use crate::VaeError;
+use crate::{VaeError, chunked::ChunkedGraph};
 
 /// Latents to frames, chunk by chunk, and tile by tile where asked to: memory is bounded by these, not by the clip.
 #[derive(Debug)]
 pub struct Decoder {
-    session: Session,
-    caches: Vec<ConvCache>,
+    graph: ChunkedGraph,
     latent_channels: usize,
     /// Along time, and along each side.
     compression: [usize; 2],
@@ -84,9 +77,9 @@ impl Decoder {
         options: &SessionOptions,
     ) -> Result<Self, VaeError> {
         let decoder = vae::decoder(config, weights)?;
+        let session = Session::new(runtime, decoder.model, weights, options)?;
         Ok(Self {
-            session: Session::new(runtime, decoder.model, weights, options)?,
-            caches: decoder.caches,
+            graph: ChunkedGraph::new(session, decoder.caches),
             latent_channels: config.latent_channels,
             compression: [config.temporal_compression_ratio, config.spatial_compression_ratio()],
             scaling_factor: config.scaling_factor,
@@ -100,7 +93,8 @@ impl Decoder {
     /// As diffusers' `CogVideoXPipeline.decode_latents` and `VideoProcessor`: an odd number of latent frames gives
     /// `4 (n - 1) + 1` frames, an even one `4n`. With `tiles`, and where latents are larger than one, as `tiled_decode`
     /// (other numbers: group norms take their statistics over a tile): memory is then bounded by a tile's chunk, beside
-    /// the clip's frames and those of a row of tiles; frames come when the last tile is decoded. `on_decoded` can break off, which is no error.
+    /// the clip's frames and those of a row of tiles; frames come when the last tile is decoded. `on_decoded` can break
+    /// off, which is no error.
     ///
     /// # Errors
     /// [`VaeError::Latents`]; [`EngineError::Cancelled`] when the token fires.
@@ -189,7 +183,7 @@ impl Decoder {
 
     /// Time spent inside ONNX Runtime by all runs so far.
     pub fn time_inside(&self) -> Duration {
-        self.session.time_inside()
+        self.graph.time_inside()
     }
 
     /// Runs the graph on one chunk; gives its frames and the caches for the next one.
@@ -202,21 +196,10 @@ impl Decoder {
         let &[latent_frames, _, height, width] = latents.shape() else {
             return Err(self.unfit(latents));
         };
-        let is_first = carried.is_empty();
-        let indices = vae::decode_inputs(latent_frames, is_first)?;
-        let empty = self.caches.iter().filter(|_| is_first).map(|cache| cache.empty(height, width));
-        let empty = empty.collect::<Result<Vec<_>, _>>()?;
-
-        let mut inputs: Vec<(&str, Input<'_>)> = vec![("latents", latents.into())];
-        inputs.extend(indices.iter().map(|(name, tensor)| (name.as_str(), tensor.into())));
-        let names = || self.caches.iter().map(|cache| cache.input.as_str());
-        inputs.extend(names().zip(empty.iter().map(Input::from)));
-        inputs.extend(names().zip(carried.iter().map(Input::from)));
-
-        let mut outputs = self.session.run(&inputs, cancellation)?;
-        let caches = outputs.split_off(outputs.len().min(1));
-        let frames = outputs.pop().ok_or_else(|| self.unfit(latents))?;
-        Ok((frames.into_tensor()?, caches))
+        let indices = vae::decode_inputs(latent_frames, carried.is_empty())?;
+        let sides = [height, width];
+        let made = self.graph.run(("latents", latents), &indices, sides, carried, cancellation)?;
+        made.ok_or_else(|| self.unfit(latents))
     }
 
     /// The latents rounded to the storage and divided by the scaling factor.

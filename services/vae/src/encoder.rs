@@ -3,23 +3,18 @@ mod posterior;
 use std::{ops::ControlFlow, time::Duration};
 
 use cogwheel_diffusion::geometry;
-use cogwheel_engine::{CancellationToken, Input, Output, Runtime, Session, SessionOptions};
-use cogwheel_models::{
-    checkpoint::Checkpoint,
-    config::VaeConfig,
-    vae::{self, ConvCache},
-};
+use cogwheel_engine::{CancellationToken, Output, Runtime, Session, SessionOptions};
+use cogwheel_models::{checkpoint::Checkpoint, config::VaeConfig, vae};
 use cogwheel_tensor::{DType, Tensor};
 use cogwheel_weights::Weights;
 
-use crate::VaeError;
+use crate::{VaeError, chunked::ChunkedGraph};
 pub use posterior::Posterior;
 
 /// Frames to the distribution of their latents, chunk by chunk: memory is bounded by a chunk, not by the clip.
 #[derive(Debug)]
 pub struct Encoder {
-    session: Session,
-    caches: Vec<ConvCache>,
+    graph: ChunkedGraph,
     spatial_compression: usize,
 }
 
@@ -47,9 +42,9 @@ impl Encoder {
         options: &SessionOptions,
     ) -> Result<Self, VaeError> {
         let encoder = vae::encoder(config, weights)?;
+        let session = Session::new(runtime, encoder.model, weights, options)?;
         Ok(Self {
-            session: Session::new(runtime, encoder.model, weights, options)?,
-            caches: encoder.caches,
+            graph: ChunkedGraph::new(session, encoder.caches),
             spatial_compression: config.spatial_compression_ratio(),
         })
     }
@@ -89,7 +84,7 @@ impl Encoder {
 
     /// Time spent inside ONNX Runtime by all runs so far.
     pub fn time_inside(&self) -> Duration {
-        self.session.time_inside()
+        self.graph.time_inside()
     }
 
     /// Runs the graph on one chunk; gives its moments and the caches for the next one.
@@ -100,22 +95,10 @@ impl Encoder {
         cancellation: &CancellationToken,
     ) -> Result<(Tensor, Vec<Output>), VaeError> {
         let &[count, _, height, width] = frames.shape() else { return Err(self.unfit(frames)) };
-        let is_first = carried.is_empty();
-        let indices = vae::encode_inputs(count, is_first)?;
-        let [height, width] = [height, width].map(|side| side / self.spatial_compression);
-        let empty = self.caches.iter().filter(|_| is_first).map(|cache| cache.empty(height, width));
-        let empty = empty.collect::<Result<Vec<_>, _>>()?;
-
-        let mut inputs: Vec<(&str, Input<'_>)> = vec![("frames", frames.into())];
-        inputs.extend(indices.iter().map(|(name, tensor)| (name.as_str(), tensor.into())));
-        let names = || self.caches.iter().map(|cache| cache.input.as_str());
-        inputs.extend(names().zip(empty.iter().map(Input::from)));
-        inputs.extend(names().zip(carried.iter().map(Input::from)));
-
-        let mut outputs = self.session.run(&inputs, cancellation)?;
-        let caches = outputs.split_off(outputs.len().min(1));
-        let moments = outputs.pop().ok_or_else(|| self.unfit(frames))?;
-        Ok((moments.into_tensor()?, caches))
+        let indices = vae::encode_inputs(count, carried.is_empty())?;
+        let sides = [height, width].map(|side| side / self.spatial_compression);
+        let made = self.graph.run(("frames", frames), &indices, sides, carried, cancellation)?;
+        made.ok_or_else(|| self.unfit(frames))
     }
 
     /// Frames, height and width.

@@ -1,5 +1,6 @@
 //! Latents to frames, and frames to latents: the VAE behind its service.
 
+mod chunked;
 mod decoder;
 mod encoder;
 mod error;

@@ -9,6 +9,7 @@ mod builder;
 mod causal_conv;
 mod decoder;
 mod encoder;
+mod frame_conv;
 mod frames;
 mod group_norm;
 mod kernel;

@@ -17,6 +17,7 @@ mod receive;
 mod respond;
 mod server;
 mod shutdown;
+mod signals;
 mod stage;
 mod tiling;
 mod trace;
@@ -36,6 +37,7 @@ pub use receive::receive;
 pub use respond::{Responder, Responses};
 pub use server::{Limits, Server, ServerArgs};
 pub use shutdown::Shutdown;
+pub use signals::Signals;
 pub use stage::{
     ComputeArgs, Events, ExecutionProvider, MatrixUnit, Precision, Prepack, StageArgs, end, run_on,
 };

@@ -4,6 +4,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::Signals;
+
 /// How long work that was cut may take to say so to its callers.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -72,27 +74,15 @@ impl Shutdown {
     /// # Errors
     /// When the operating system refuses to install the handlers.
     pub fn on_signals(&self) -> std::io::Result<()> {
-        #[cfg(unix)]
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut signals = Signals::new()?;
         let shutdown = self.clone();
         tokio::spawn(async move {
-            let mut signal = async || {
-                #[cfg(unix)]
-                let terminated = terminate.recv();
-                #[cfg(not(unix))]
-                let terminated = std::future::pending::<()>();
-                tokio::select! {
-                    _ = tokio::signal::ctrl_c() => {}
-                    _ = terminated => {}
-                }
-            };
             tokio::select! {
-                () = signal() => {}
+                () = signals.next() => {}
                 () = shutdown.draining() => {}
             }
             shutdown.begin();
-            signal().await;
+            signals.next().await;
             shutdown.0.cut.cancel();
         });
         Ok(())

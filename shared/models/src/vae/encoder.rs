@@ -6,7 +6,6 @@ use super::{
     builder::Builder,
     causal_conv::{ConvCache, Place},
     frames::{TIME_LEVELS, earlier_name, later_name},
-    kernel::Kernel,
     resolution::Resolution,
 };
 use crate::{BuildError, config::VaeConfig, names};
@@ -103,12 +102,7 @@ impl Builder<'_> {
 
     /// Every frame halved in height and width: the spatial part of diffusers' `CogVideoXDownsample3D`.
     fn downsample(&mut self, x: &Value, name: &str) -> Result<Value, BuildError> {
-        let weight = Kernel::read(self.weights, &format!("{name}.weight"))?.whole();
-        let bias = self.weights.tensor_as(&format!("{name}.bias"), DType::F32)?;
-        self.graph.scoped(name, |g| {
-            let weight = g.constant("weight", &weight);
-            let bias = g.constant("bias", &bias);
-            Ok(g.conv(x, &weight, Some(&bias), HALVED)?)
-        })
+        let weight = self.weights.tensor_as(&format!("{name}.weight"), DType::F32)?;
+        self.frame_conv(x, name, &weight, HALVED)
     }
 }

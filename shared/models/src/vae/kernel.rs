@@ -25,11 +25,6 @@ impl Kernel {
         Tensor::from_f32([out, input, height, width], planes.flatten().copied().collect())
     }
 
-    /// As it is.
-    pub(super) fn whole(self) -> Tensor {
-        self.tensor
-    }
-
     /// [out, in, 1, 1] of a convolution over one pixel of one frame.
     pub(super) fn pointwise(self) -> Result<Tensor, TensorError> {
         let &[out, input, ..] = self.tensor.shape() else { return Err(self.unfit(5)) };

@@ -1,11 +1,6 @@
 use cogwheel_graph::Value;
-use cogwheel_tensor::DType;
 
-use super::{
-    builder::Builder,
-    causal_conv::{POINTWISE, Place},
-    kernel::Kernel,
-};
+use super::{builder::Builder, causal_conv::Place};
 use crate::BuildError;
 
 /// A norm of so many channels with SiLU after it, which is another one in the encoder than in the decoder.
@@ -27,18 +22,11 @@ impl Builder<'_> {
         let y = self.causal_conv(&y, &format!("{name}.conv1"), input, at)?;
         let y = norm(self, &y, &format!("{name}.norm2"), output)?;
         let y = self.causal_conv(&y, &format!("{name}.conv2"), output, at)?;
-        let shortcut = if input == output { x.clone() } else { self.shortcut(x, name)? };
+        let shortcut = if input == output {
+            x.clone()
+        } else {
+            self.pointwise_conv(x, &format!("{name}.conv_shortcut"))?
+        };
         Ok(self.graph.scoped(name, |g| g.add(&y, &shortcut))?)
-    }
-
-    fn shortcut(&mut self, x: &Value, name: &str) -> Result<Value, BuildError> {
-        let name = format!("{name}.conv_shortcut");
-        let weight = Kernel::read(self.weights, &format!("{name}.weight"))?.pointwise()?;
-        let bias = self.weights.tensor_as(&format!("{name}.bias"), DType::F32)?;
-        self.graph.scoped(name, |g| {
-            let weight = g.constant("weight", &weight);
-            let bias = g.constant("bias", &bias);
-            Ok(g.conv(x, &weight, Some(&bias), POINTWISE)?)
-        })
     }
 }

@@ -1,10 +1,7 @@
 use cogwheel_graph::{GraphBuilder, Value};
 use cogwheel_tensor::DType;
 
-use super::{
-    builder::Builder, causal_conv::POINTWISE, group_norm::centre, kernel::Kernel,
-    resolution::Resolution,
-};
+use super::{builder::Builder, group_norm::centre, resolution::Resolution};
 use crate::BuildError;
 
 /// Epsilon of the decoder's group norms; diffusers gives it here, not in the config.
@@ -31,8 +28,8 @@ impl Builder<'_> {
         let beta = read(format!("{name}.norm_layer.bias"))?.reshape(channel)?;
         let (latents, groups) = (at.latents.clone(), self.config.norm_num_groups);
         let [scale, shift] = ["conv_y", "conv_b"].map(|conv| format!("{name}.{conv}.conv"));
-        let scale = self.latent_conv(&latents, &scale)?;
-        let shift = self.latent_conv(&latents, &shift)?;
+        let scale = self.pointwise_conv(&latents, &scale)?;
+        let shift = self.pointwise_conv(&latents, &shift)?;
         self.graph.scoped(name, |g| {
             let gamma = g.constant("gamma", &gamma);
             let beta = g.constant("beta", &beta);
@@ -52,16 +49,6 @@ impl Builder<'_> {
             }
             let shape = g.shape_of(x);
             Ok(g.reshape_to(&y, &shape))
-        })
-    }
-
-    fn latent_conv(&mut self, latents: &Value, name: &str) -> Result<Value, BuildError> {
-        let weight = Kernel::read(self.weights, &format!("{name}.weight"))?.pointwise()?;
-        let bias = self.weights.tensor_as(&format!("{name}.bias"), DType::F32)?;
-        self.graph.scoped(name, |g| {
-            let weight = g.constant("weight", &weight);
-            let bias = g.constant("bias", &bias);
-            Ok(g.conv(latents, &weight, Some(&bias), POINTWISE)?)
         })
     }
 }
