@@ -11,7 +11,7 @@ use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_orchestrator::{AdapterArgs, RegisteredAdapter, RequestLimits, Residency};
 use cogwheel_service::{
     Address, ComputeArgs, Exit, Failure, Fatal, Limits, Listener, MemorySize, Page, Prepack,
-    Shutdown, StageArgs, Tiling, machine_memory, memory_listener,
+    Shutdown, StageArgs, Tiling, TilingArgs, machine_memory, memory_listener,
 };
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
@@ -108,7 +108,7 @@ impl Chain {
         let stages_shutdown = Shutdown::new();
         let mut stages = JoinSet::new();
         let variants = settings.variants(residency, memory_limit);
-        let vae_tiling = settings.vae_tiling;
+        let tiling = TilingArgs { vae_tiling: settings.vae_tiling };
         type Run = Box<dyn FnOnce(StageArgs, Listener, Limits, Shutdown) -> StageTask>;
         let mut start = |run: Run| {
             let (connector, listener) = memory_listener();
@@ -136,7 +136,7 @@ impl Chain {
             })),
             vae: start(Box::new(move |stage, listener, limits, shutdown| {
                 let max_latent_bytes = MAX_LATENT_BYTES;
-                let settings = cogwheel_vae::Settings { stage, max_latent_bytes, vae_tiling };
+                let settings = cogwheel_vae::Settings { stage, max_latent_bytes, tiling };
                 Box::pin(
                     async move { cogwheel_vae::run(settings, listener, limits, &shutdown).await },
                 )

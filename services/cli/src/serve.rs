@@ -17,7 +17,7 @@ pub fn run(args: ServeArgs) -> Result<(), Fatal> {
         checkpoint: chain::open_served(&args.model)?,
         compute: args.compute,
         memory_limit: args.memory_limit.map(|limit| limit.bytes),
-        vae_tiling: args.vae_tiling,
+        vae_tiling: args.tiling.vae_tiling,
         queue: StageQueue { depth: args.queue_depth },
         max_videos: RequestLimits::default().max_videos,
         size: [None; 3],

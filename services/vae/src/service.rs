@@ -14,7 +14,7 @@ use cogwheel_engine::{EngineError, Runtime, Worker};
 use cogwheel_models::checkpoint::{Checkpoint, StageMemory, Workload};
 use cogwheel_service::{
     Failure, Fatal, Gate, Limits, Listener, MemoryNeed, Responder, Responses, Server, Shutdown,
-    StageArgs, Tiling, end, receive, run_on,
+    StageArgs, Tiling, TilingArgs, end, receive, run_on,
 };
 use cogwheel_tensor::{DType, Tensor};
 use tonic::service::Routes;
@@ -33,16 +33,9 @@ pub struct Settings {
     /// Bytes of the latents of one request
     #[arg(long, env = "COGWHEEL_MAX_LATENT_BYTES", value_name = "BYTES", default_value_t = 256 << 20)]
     pub max_latent_bytes: usize,
-    /// Decode in tiles: with less memory, and slightly other frames. auto: where whole frames would pass the memory limit
-    #[arg(
-        long,
-        env = "COGWHEEL_VAE_TILING",
-        value_enum,
-        default_value = "auto",
-        value_name = "on|off|auto",
-        hide_possible_values = true
-    )]
-    pub vae_tiling: Tiling,
+    #[command(flatten)]
+    /// Whether frames are decoded in tiles.
+    pub tiling: TilingArgs,
 }
 
 /// Serves the vae until `shutdown` begins, then drains.
@@ -165,11 +158,11 @@ fn decoding(
     let mut whole = 0;
     let (need, is_tiled) = checkpoint.memory_need(&workload, |need| {
         whole = need;
-        settings.vae_tiling.applies(need, limit)
+        settings.tiling.vae_tiling.applies(need, limit)
     });
     let tiling = is_tiled.then(|| InTiles {
         tiles: checkpoint.tiles(),
-        reason: limit.filter(|_| settings.vae_tiling == Tiling::Auto).map(|limit| {
+        reason: limit.filter(|_| settings.tiling.vae_tiling == Tiling::Auto).map(|limit| {
             let memory = MemoryNeed { need: whole, limit };
             format!("decoding in tiles: decoding whole frames {memory}")
         }),

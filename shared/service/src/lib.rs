@@ -41,5 +41,5 @@ pub use signals::Signals;
 pub use stage::{
     ComputeArgs, Events, ExecutionProvider, MatrixUnit, Precision, Prepack, StageArgs, end, run_on,
 };
-pub use tiling::Tiling;
+pub use tiling::{Tiling, TilingArgs};
 pub use trace::TraceId;

@@ -1,4 +1,19 @@
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
+
+/// The setting of whatever decodes frames.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct TilingArgs {
+    /// Decode in tiles: with less memory, and slightly other frames. auto: where whole frames would pass the memory limit
+    #[arg(
+        long,
+        env = "COGWHEEL_VAE_TILING",
+        value_enum,
+        default_value = "auto",
+        value_name = "on|off|auto",
+        hide_possible_values = true
+    )]
+    pub vae_tiling: Tiling,
+}
 
 /// Whether frames are decoded in tiles: with less memory, and other numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

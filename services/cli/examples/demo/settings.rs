@@ -38,7 +38,7 @@ pub(crate) fn of(demo: &Path) -> anyhow::Result<(ChainSettings, Vec<String>)> {
         checkpoint,
         compute: args.compute,
         memory_limit: None,
-        vae_tiling: args.vae_tiling,
+        vae_tiling: args.tiling.vae_tiling,
         queue: StageQueue { depth: 1 },
         max_videos: 1,
         size: [None; 3],

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use cogwheel_api::denoiser::v1::Scheduler;
-use cogwheel_service::{Address, ComputeArgs, LogArgs, Tiling};
+use cogwheel_service::{Address, ComputeArgs, LogArgs, TilingArgs};
 use serde::Deserialize;
 
 use super::{COMPUTING, Lora, MemorySize, NamedAdapter};
@@ -103,18 +103,9 @@ pub struct GenerateArgs {
     #[command(flatten)]
     /// How the model is computed, with --model.
     pub compute: ComputeArgs,
-    /// Decode in tiles: with less memory, and slightly other frames. auto: where whole frames would
-    /// pass the memory limit
-    #[arg(
-        long,
-        help_heading = COMPUTING,
-        env = "COGWHEEL_VAE_TILING",
-        value_enum,
-        default_value = "auto",
-        value_name = "on|off|auto",
-        hide_possible_values = true
-    )]
-    pub vae_tiling: Tiling,
+    #[command(flatten, next_help_heading = COMPUTING)]
+    /// Whether frames are decoded in tiles.
+    pub tiling: TilingArgs,
     /// Memory to stay within, e.g. 8GiB, with --model [default: the machine's]
     #[arg(long, help_heading = COMPUTING, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
     pub memory_limit: Option<MemorySize>,

@@ -68,7 +68,7 @@ pub(super) fn with_endpoint(
         (compute.prepack != Prepack::Auto, "prepack", "--prepack"),
         (compute.matrix_unit != MatrixUnit::Auto, "matrix_unit", "--matrix-unit"),
         (args.memory_limit.is_some(), "memory_limit", "--memory-limit"),
-        (args.vae_tiling != Tiling::Auto, "vae_tiling", "--vae-tiling"),
+        (args.tiling.vae_tiling != Tiling::Auto, "vae_tiling", "--vae-tiling"),
     ];
     let mut given = settings.iter().filter(|(set, id, _)| *set && is_given(id));
     match given.next() {

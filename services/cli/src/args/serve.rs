@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use cogwheel_denoiser::AdapterSettings;
 use cogwheel_orchestrator::AdapterArgs;
-use cogwheel_service::{ComputeArgs, LogArgs, ServerArgs, Tiling};
+use cogwheel_service::{ComputeArgs, LogArgs, ServerArgs, TilingArgs};
 
 use super::{COMPUTING, MemorySize, Switch};
 
@@ -37,17 +37,9 @@ pub struct ServeArgs {
     #[command(flatten)]
     /// How the model is computed.
     pub compute: ComputeArgs,
-    /// Decode in tiles: with less memory, and slightly other frames. auto: where whole frames would pass the memory limit
-    #[arg(
-        long,
-        help_heading = COMPUTING,
-        env = "COGWHEEL_VAE_TILING",
-        value_enum,
-        default_value = "auto",
-        value_name = "on|off|auto",
-        hide_possible_values = true
-    )]
-    pub vae_tiling: Tiling,
+    #[command(flatten, next_help_heading = COMPUTING)]
+    /// Whether frames are decoded in tiles.
+    pub tiling: TilingArgs,
     /// Memory to stay within, e.g. 8GiB [default: the machine's]
     #[arg(long, help_heading = COMPUTING, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
     pub memory_limit: Option<MemorySize>,

@@ -131,7 +131,7 @@ impl Plan {
                     checkpoint,
                     compute: args.compute,
                     memory_limit: args.memory_limit.map(|limit| limit.bytes),
-                    vae_tiling: args.vae_tiling,
+                    vae_tiling: args.tiling.vae_tiling,
                     // One request at a time comes from here.
                     queue: StageQueue { depth: 1 },
                     max_videos: MAX_VIDEOS,
