@@ -2,11 +2,13 @@
 
 use cogwheel_api::denoiser::v1::DenoiseRequest;
 use cogwheel_api::denoiser::v1::denoiser_service_client::DenoiserServiceClient;
-use cogwheel_api::tensor::v1::TensorPart;
+use cogwheel_api::tensor::v1::{TensorPart, tensor_part::Part};
 use cogwheel_api::textencoder::v1::EncodeRequest;
 use cogwheel_api::textencoder::v1::text_encoder_service_client::TextEncoderServiceClient;
 use cogwheel_api::vae::v1::vae_service_client::VaeServiceClient;
-use cogwheel_api::vae::v1::{DecodeRequest, decode_response};
+use cogwheel_api::vae::v1::{
+    DecodeRequest, EncodeRequest as EncodeFramesRequest, decode_response, encode_response,
+};
 use tonic::Status;
 use tonic::transport::Channel;
 
@@ -36,6 +38,31 @@ pub async fn decode(channel: &Channel, parts: Vec<Option<TensorPart>>) -> Result
         }
     }
     Ok(frames)
+}
+
+/// Encodes frames; gives the shape of the latents and how many values were drawn for them.
+///
+/// # Errors
+/// The status that it ends with.
+pub async fn encode_frames(
+    channel: &Channel,
+    parts: Vec<EncodeFramesRequest>,
+) -> Result<(Vec<u64>, u64), Status> {
+    let mut client = VaeServiceClient::new(channel.clone());
+    let mut stream = client.encode(tokio_stream::iter(parts)).await?.into_inner();
+    let (mut shape, mut drawn) = (Vec::new(), 0);
+    while let Some(response) = stream.message().await? {
+        match response.event {
+            Some(encode_response::Event::Summary(summary)) => drawn = summary.values_drawn,
+            Some(encode_response::Event::Latents(TensorPart {
+                part: Some(Part::Header(header)),
+            })) => {
+                shape = header.shape;
+            }
+            _ => {}
+        }
+    }
+    Ok((shape, drawn))
 }
 
 /// Encodes prompts.

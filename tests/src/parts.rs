@@ -5,7 +5,8 @@ use cogwheel_api::denoiser::v1::{
 };
 use cogwheel_api::tensor::v1::{DataType, TensorHeader, TensorPart, tensor_part};
 use cogwheel_api::tensor_parts;
-use cogwheel_tensor::Tensor;
+use cogwheel_api::vae::v1::{EncodeHeader, EncodePurpose, EncodeRequest, encode_request};
+use cogwheel_tensor::{DType, Tensor};
 
 /// `[tokens, width]` of an embedding of the `sincos` checkpoint.
 const EMBEDDING: [usize; 2] = [16, 24];
@@ -23,6 +24,8 @@ pub fn denoise_header() -> DenoiseHeader {
         size: Some(VideoSize { num_frames: 9, width: 64, height: 48 }),
         adapters: Vec::new(),
         pinned: false,
+        strength: None,
+        values_drawn: 0,
     }
 }
 
@@ -77,4 +80,22 @@ pub fn f32_header(name: &str, shape: &[u64]) -> TensorPart {
 /// Bytes of a tensor.
 pub fn chunk(bytes: usize) -> TensorPart {
     TensorPart { part: Some(tensor_part::Part::Chunk(vec![0; bytes].into())) }
+}
+
+/// What is to be done with frames, as a part of a request.
+pub fn encode_header(purpose: EncodePurpose) -> EncodeRequest {
+    let header = EncodeHeader { purpose: purpose.into(), seed: 7 };
+    EncodeRequest { part: Some(encode_request::Part::Header(header)) }
+}
+
+/// A part of frames as a part of a request.
+pub fn frames_part(part: TensorPart) -> EncodeRequest {
+    EncodeRequest { part: Some(encode_request::Part::Frames(part)) }
+}
+
+/// Black frames [frames, height, width, 3] as parts of a request.
+pub fn frames_parts(shape: [usize; 4]) -> Vec<EncodeRequest> {
+    let bytes = vec![0_u8; shape.iter().product()];
+    let frames = Tensor::new(DType::U8, shape, bytes).unwrap();
+    tensor_parts("frames", &frames).map(frames_part).collect()
 }

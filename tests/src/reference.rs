@@ -1,8 +1,12 @@
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use cogwheel_api::denoiser::v1::Scheduler;
-use cogwheel_api::generation::v1::{AdapterChoice, GenerateVideoRequest, OutputFormat};
+use cogwheel_api::generation::v1::{
+    AdapterChoice, GenerateVideoRequest, InputVideo, OutputFormat, Pictures, input_video,
+};
 use cogwheel_tensor::{DType, Tensor};
+use cogwheel_video::{FrameSize, encode_png};
 use cogwheel_weights::Weights;
 
 /// The repository's root.
@@ -44,6 +48,7 @@ struct Settings {
     guidance_scale: f64,
     seed: u64,
     storage: Option<String>,
+    strength: Option<f64>,
     #[serde(default)]
     adapters: Vec<(String, f32)>,
 }
@@ -74,6 +79,9 @@ impl Case {
             output_format: OutputFormat::Frames.into(),
             return_latents: true,
             adapters: settings.adapters.into_iter().map(choice).collect(),
+            image: tensors.tensor("image").ok().map(|image| png(&image)),
+            video: tensors.tensor("video").ok().map(|video| pictures(&video)),
+            strength: settings.strength,
             ..GenerateVideoRequest::default()
         };
         let precision = match settings.storage.as_deref() {
@@ -85,6 +93,23 @@ impl Case {
         let tensor = |name| tensors.tensor_as(name, DType::F32).unwrap();
         Self { model, request, precision, latents: tensor("latents"), frames: tensor("frames") }
     }
+}
+
+/// U8 [height, width, 3] as a file.
+fn png(pixels: &Tensor) -> Bytes {
+    let &[height, width, 3] = pixels.shape() else { panic!("expected a picture") };
+    let size = FrameSize { width: width as u32, height: height as u32 };
+    encode_png(size, pixels.bytes()).unwrap().into()
+}
+
+/// U8 [frames, height, width, 3] as a file a frame.
+fn pictures(video: &Tensor) -> InputVideo {
+    let &[_, height, width, 3] = video.shape() else { panic!("expected a video") };
+    let frames = video.bytes().chunks_exact(height * width * 3);
+    let frame =
+        |pixels: &[u8]| Tensor::new(DType::U8, [height, width, 3], pixels.to_vec()).unwrap();
+    let files = frames.map(|pixels| png(&frame(pixels))).collect();
+    InputVideo { source: Some(input_video::Source::Pictures(Pictures { files })) }
 }
 
 fn choice((name, scale): (String, f32)) -> AdapterChoice {

@@ -85,3 +85,53 @@ async fn weights_and_state_rounded_to_bf16() {
 async fn weights_and_state_rounded_to_fp16_but_for_the_text_encoders_wo() {
     check("storage-fp16").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_with_learned_positions_as_5b_i2v_runs_it() {
+    check("image").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_at_another_length_where_sines_and_cosines_take_the_learned_positions_place() {
+    check("image-longer").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patches_of_two_frames_as_1_5_runs_them() {
+    check("patches").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patches_of_two_frames_at_another_size_and_length() {
+    check("patches-larger").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_with_ofs_and_inverted_scaling_as_1_5_i2v_runs_it() {
+    check("image15").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_made_of_another() {
+    check("video").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_made_of_another_by_dpm_at_another_size_and_length() {
+    check("video-larger").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_made_of_another_by_patches_of_two_frames_which_diffusers_cannot_pad() {
+    check("video-patches").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_video_made_of_another_by_patches_at_another_size_and_length() {
+    check("video-patches-larger").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_video() {
+    check("control").await;
+}

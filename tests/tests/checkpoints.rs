@@ -256,19 +256,6 @@ fn a_tokenizer_that_is_none() {
     check(&checkpoint, &[TEXT_ENCODER], file, &["expected", "found"]);
 }
 
-#[test]
-fn a_family_that_is_not_served_is_named() {
-    let checkpoint = sincos();
-    checkpoint.edit("transformer/config.json", |config| {
-        config["in_channels"] = json!(8);
-    });
-    checkpoint.edit("model_index.json", |index| {
-        index["_class_name"] = json!("CogVideoXImageToVideoPipeline");
-    });
-    let says = ["expected a text-to-video checkpoint of CogVideoX 1.0", "found", "image to video"];
-    check(&checkpoint, &[DENOISER, ORCHESTRATOR], "", &says);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn weights_that_are_no_numbers_are_loaded_as_they_are() {
     let checkpoint = sincos();

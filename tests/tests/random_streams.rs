@@ -9,10 +9,11 @@ use std::sync::LazyLock;
 use cogwheel_api::denoiser::v1::{DenoiseHeader, DenoiseRequest, Sampling, VideoSize};
 use cogwheel_api::tensor::v1::TensorPart;
 use cogwheel_api::tensor_parts;
-use cogwheel_tests::calls::{decode, denoise, encode};
+use cogwheel_api::vae::v1::{EncodeHeader, EncodeRequest, encode_request};
+use cogwheel_tests::calls::{decode, denoise, encode, encode_frames};
 use cogwheel_tests::parts::{
-    chunk, denoise_header, denoise_part, denoise_parts, embedding, header_part, tensor_header,
-    zeros,
+    chunk, denoise_header, denoise_part, denoise_parts, embedding, frames_part, frames_parts,
+    header_part, tensor_header, zeros,
 };
 use cogwheel_tests::{Case, Chain};
 use proptest::collection::vec;
@@ -75,7 +76,17 @@ fn latents(shape: [usize; 4]) -> Vec<Option<TensorPart>> {
 
 /// Headers that are sound, lie, or ask for too much, and chunks that fit them or not.
 fn tensor_part() -> impl Strategy<Value = TensorPart> {
-    let names = ["prompt_embeds", "negative_prompt_embeds", "initial_latents", "latents", "", "é"];
+    let names = [
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "initial_latents",
+        "video_latents",
+        "image_latents",
+        "latents",
+        "frames",
+        "",
+        "é",
+    ];
     let dims = [0, 1, 2, 3, 4, 6, 8, 16, 24, 1000, 1 << 40, u64::MAX];
     let header =
         (select(names.to_vec()), -1..9_i32, vec(select(dims.to_vec()), 0..6), any::<bool>());
@@ -113,6 +124,8 @@ fn header() -> impl Strategy<Value = DenoiseHeader> {
         size,
         adapters: Vec::new(),
         pinned: false,
+        strength: None,
+        values_drawn: 0,
     })
 }
 
@@ -178,6 +191,31 @@ fn the_vae_answers_or_refuses_any_parts() {
     on_chain(vec(run, 0..3), async |chain, runs| {
         let [_, _, vae] = chain.stage_channels();
         check(decode(&vae, runs.concat()).await)
+    });
+}
+
+#[test]
+fn the_vae_answers_or_refuses_any_frames() {
+    let side = || select(&[0, 8, 16, 20, 24][..]);
+    let whole = (0..11_usize, side(), side(), select(&[3, 3, 3, 1][..]));
+    let whole =
+        whole.prop_map(|(f, height, width, channels)| frames_parts([f, height, width, channels]));
+    let header = || {
+        (-1..5_i32, any::<u64>()).prop_map(|(purpose, seed)| {
+            let header = EncodeHeader { purpose, seed };
+            vec![EncodeRequest { part: Some(encode_request::Part::Header(header)) }]
+        })
+    };
+    let run = prop_oneof![
+        4 => whole,
+        1 => header(),
+        2 => tensor_part().prop_map(|part| vec![frames_part(part)]),
+        1 => Just(vec![EncodeRequest { part: None }]),
+    ];
+    let first = prop_oneof![9 => header(), 1 => Just(vec![])];
+    on_chain((first, vec(run, 0..3)), async |chain, (first, runs)| {
+        let [_, _, vae] = chain.stage_channels();
+        check(encode_frames(&vae, [first, runs.concat()].concat()).await)
     });
 }
 

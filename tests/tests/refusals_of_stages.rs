@@ -8,16 +8,18 @@ mod check;
 use check::Check;
 use cogwheel_api::denoiser::v1::{DenoiseHeader, DenoiseRequest, Sampling, VideoSize};
 use cogwheel_api::tensor::v1::TensorPart;
+use cogwheel_api::vae::v1::{EncodePurpose, EncodeRequest};
 use cogwheel_tensor::{DType, Tensor};
-use cogwheel_tests::calls::{decode, denoise, encode};
+use cogwheel_tests::calls::{decode, denoise, encode, encode_frames};
 use cogwheel_tests::parts::{
-    chunk, denoise_header, denoise_part, denoise_parts, denoise_request, embedding, f32_header,
-    header_part, tensor_header, zeros,
+    chunk, denoise_header, denoise_part, denoise_parts, denoise_request, embedding, encode_header,
+    f32_header, frames_part, frames_parts, header_part, tensor_header, zeros,
 };
-use cogwheel_tests::{Case, Chain};
+use cogwheel_tests::{Case, Chain, data};
 
-/// The number of F32 on the wire.
+/// The numbers of F32 and U8 on the wire.
 const F32: i32 = 1;
+const U8: i32 = 6;
 /// More bytes than any machine has, as a shape of fp32.
 const HUGE: [u64; 4] = [1 << 40, 4, 1, 1];
 
@@ -187,6 +189,101 @@ async fn the_vae_refuses_latents_that_are_not_the_models() {
     let frames = decode(&vae, two).await.unwrap();
     assert_eq!(frames, 1, "it goes on serving");
     chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_vae_refuses_frames_that_it_cannot_encode() {
+    let chain = Chain::start_limited(&Case::read("ddim").model, "1GB");
+    let [_, _, vae] = chain.stage_channels();
+    let check = Check::new(async |parts: Vec<EncodeRequest>| encode_frames(&vae, parts).await);
+    let header = || encode_header(EncodePurpose::Video);
+    let with = |parts: Vec<EncodeRequest>| [vec![header()], parts].concat();
+    let parts = |parts: Vec<TensorPart>| with(parts.into_iter().map(frames_part).collect());
+    let field = "frames";
+
+    check.refused(vec![], "header", "expected the header first").await;
+    check.refused(frames_parts([1, 16, 16, 3]), "header", "expected the header first").await;
+    check.refused(vec![EncodeRequest { part: None }], "header", "first").await;
+    let unspecified = encode_header(EncodePurpose::Unspecified);
+    check.refused(vec![unspecified], "purpose", "image, video or control, found number 0").await;
+    check.refused(with(vec![]), field, "expected a tensor, found none").await;
+    check.refused(with(vec![header()]), "header", "found two").await;
+    check.refused(with(vec![EncodeRequest { part: None }]), "part", "found nothing").await;
+    check.refused(parts(vec![chunk(4)]), field, "expected a tensor header").await;
+    check.refused(parts(vec![f32_header("latents", &[1])]), field, "'latents' is not").await;
+    let cut = parts(vec![tensor_header(field, U8, &[1, 16, 16, 3], 768), chunk(100)]);
+    check.refused(cut, field, "expected 768 bytes in chunks, found 100").await;
+    let twice = [frames_parts([1, 16, 16, 3]), frames_parts([1, 16, 16, 3])].concat();
+    check.refused(with(twice), field, "sent twice").await;
+    for shape in [[1, 16, 20, 3], [1, 20, 16, 3], [0, 16, 16, 3], [1, 16, 16, 4], [1, 0, 16, 3]] {
+        let said = format!("multiples of 8, found U8 {shape:?}");
+        check.refused(with(frames_parts(shape)), field, &said).await;
+    }
+    let floats = cogwheel_api::tensor_parts(field, &zeros([1, 16, 16, 3])).collect();
+    check.refused(parts(floats), field, "expected U8").await;
+    check.refused(parts(vec![tensor_header(field, U8, &HUGE, 1 << 42)]), field, "limit").await;
+    let lies = parts(vec![tensor_header(field, U8, &HUGE, 16), chunk(16)]);
+    check.refused(lies, field, "its header says 16").await;
+
+    let drawn = |purpose| [vec![encode_header(purpose)], frames_parts([9, 16, 16, 3])].concat();
+    let encoded = encode_frames(&vae, drawn(EncodePurpose::Video)).await.unwrap();
+    assert_eq!(encoded, (vec![3, 4, 2, 2], 48), "it goes on serving");
+    let encoded = encode_frames(&vae, drawn(EncodePurpose::Control)).await.unwrap();
+    assert_eq!(encoded, (vec![3, 4, 2, 2], 0), "the likeliest latents are not drawn");
+    chain.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_denoiser_refuses_latents_of_images_and_videos_that_it_cannot_use() {
+    let with = |strength: Option<f64>, values_drawn: u64, tensors: &[(&str, &Tensor)]| {
+        let mut header = denoise_header();
+        header.sampling.as_mut().unwrap().num_inference_steps = 4;
+        let header = DenoiseHeader { strength, values_drawn, ..header };
+        let mut parts = denoise_request(header);
+        parts.extend(tensors.iter().flat_map(|(name, tensor)| denoise_parts(name, tensor)));
+        parts
+    };
+    let (frame, clip) = (zeros([1, 4, 6, 8]), zeros([3, 4, 6, 8]));
+    for (checkpoint, name, good, shape) in [
+        ("image", "image_latents", &frame, "[1, 4, 6, 8]"),
+        ("control", "control_latents", &clip, "[3, 4, 6, 8]"),
+        ("sincos", "video_latents", &clip, "[3, 4, 6, 8]"),
+    ] {
+        let chain = Chain::start(&data("checkpoints").join(checkpoint));
+        let [_, denoiser, _] = chain.stage_channels();
+        let check = Check::new(async |parts: Vec<DenoiseRequest>| denoise(&denoiser, parts).await);
+        let strength = (name == "video_latents").then_some(0.5);
+        let other = zeros([2, 4, 6, 8]);
+        let said = format!("expected F32 {shape}, found F32 [2, 4, 6, 8]");
+        check.refused(with(strength, 0, &[(name, &other)]), name, &said).await;
+        let mut values = vec![0.0; good.as_f32().unwrap().len()];
+        values[5] = f32::NAN;
+        let nan = Tensor::from_f32(good.shape(), values).unwrap();
+        check.refused(with(strength, 0, &[(name, &nan)]), name, "found NaN at element 5").await;
+        for (unwanted, tensor) in [("image_latents", &frame), ("control_latents", &clip)] {
+            if unwanted != name {
+                let tensors = [(name, good), (unwanted, tensor)];
+                check.refused(with(strength, 0, &tensors), unwanted, "expected no tensor").await;
+            }
+        }
+        if let Some(strength) = strength {
+            check.refused(with(None, 0, &[(name, good)]), "strength", "found a video alone").await;
+            check.refused(with(Some(0.5), 0, &[]), "strength", "found a strength alone").await;
+            for strength in [0.0, 0.24, -1.0, 1.01, f64::NAN, f64::INFINITY] {
+                let said = format!("at least one of 4 steps, found {strength}");
+                check.refused(with(Some(strength), 0, &[(name, good)]), "strength", &said).await;
+            }
+            let drawn = with(Some(strength), 577, &[(name, good)]);
+            check.refused(drawn, "values_drawn", "at most 576, found 577").await;
+        } else {
+            check.refused(with(None, 0, &[]), name, "expected a tensor").await;
+            let tensors = [(name, good), ("video_latents", &clip)];
+            let said = "expected no tensor";
+            check.refused(with(Some(0.5), 0, &tensors), "video_latents", said).await;
+        }
+        assert!(denoise(&denoiser, with(strength, 576, &[(name, good)])).await.is_ok());
+        chain.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,6 +68,31 @@ async fn check(name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_in_a_video_that_starts_from_an_image() {
+    check("image-lora").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_where_patches_have_two_frames() {
+    check("patches-lora").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_in_a_video_that_starts_from_an_image_in_patches_of_two_frames() {
+    check("image15-larger").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_in_a_video_made_of_another() {
+    check("video-lora").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_in_a_video_that_another_controls() {
+    check("control-larger").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_adapter_at_a_scale_of_its_own() {
     check("lora-one").await;
 }

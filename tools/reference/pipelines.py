@@ -2,7 +2,12 @@
 
 Each case is a safetensors file with `latents` [frames, channels, height, width] after the last
 step (as output_type="latent" gives them) and `frames` [frames, height, width, 3] in 0..1 (as
-output_type="np"), and its settings as metadata. Run after checkpoints.py.
+output_type="np"), and its settings as metadata; where the pipeline starts from a picture or a
+video, that is there too, as it was before it was resized: `image` [height, width, 3] or `video`
+[frames, height, width, 3], U8. Run after checkpoints.py.
+
+What diffusers cannot do, padding a video for CogVideoX 1.5, is done here before its pipeline
+starts: the first latent frame is repeated in front, as training does it.
 
     python tools/reference/pipelines.py            (diffusers 0.42.1, transformers 5.23)
 """
@@ -11,9 +16,17 @@ import argparse
 import json
 import pathlib
 
-import torch
 import diffusers.schedulers.scheduling_dpm_cogvideox as dpm_module
-from diffusers import CogVideoXDPMScheduler, CogVideoXPipeline
+import numpy
+import PIL.Image
+import torch
+from diffusers import (
+    CogVideoXDPMScheduler,
+    CogVideoXFunControlPipeline,
+    CogVideoXImageToVideoPipeline,
+    CogVideoXPipeline,
+    CogVideoXVideoToVideoPipeline,
+)
 from diffusers.utils.torch_utils import randn_tensor
 from safetensors.torch import save_file
 
@@ -51,7 +64,78 @@ CASES = {
                       guidance_scale=6.0, seed=7, adapters=[("neon", 1.0), ("bounce", 0.8)]),
     "storage-bf16": dict(BASE, checkpoint="sincos", scheduler="ddim", storage="bfloat16"),
     "storage-fp16": dict(BASE, checkpoint="rope", scheduler="dpm", storage="float16"),
+    # Image to video as CogVideoX-5b-I2V is run: a learned table at its own length, else sin-cos. `image` is the size
+    # of the picture before it is resized, height and width.
+    "image": dict(BASE, checkpoint="image", scheduler="dpm", num_inference_steps=6, image=(90, 100)),
+    "image-longer": dict(BASE, checkpoint="image", scheduler="ddim", num_inference_steps=4, num_frames=17,
+                         image=(31, 47), seed=7),
+    "image-lora": dict(BASE, checkpoint="image", scheduler="ddim", num_inference_steps=4, image=(48, 64),
+                       adapters=[("attention", 0.7)]),
+    # CogVideoX 1.5: patches of two latent frames.
+    "patches": dict(BASE, checkpoint="patches", scheduler="dpm", num_inference_steps=6),
+    "patches-larger": dict(BASE, checkpoint="patches", scheduler="ddim", num_inference_steps=4, num_frames=17,
+                           width=80, height=112, seed=7),
+    "patches-lora": dict(BASE, checkpoint="patches", scheduler="ddim", num_inference_steps=4,
+                         adapters=[("attention", 0.7)]),
+    "image15": dict(BASE, checkpoint="image15", scheduler="dpm", num_inference_steps=6, image=(90, 100)),
+    "image15-larger": dict(BASE, checkpoint="image15", scheduler="ddim", num_inference_steps=4, num_frames=17,
+                           width=80, height=112, image=(300, 200), seed=7, adapters=[("attention", 0.7)]),
+    # Video to video; `video` is its frames and their size before they are resized.
+    "video": dict(BASE, checkpoint="sincos", scheduler="ddim", video=(9, 40, 60), strength=0.8),
+    "video-larger": dict(BASE, checkpoint="rope", scheduler="dpm", num_inference_steps=10, num_frames=17, width=48,
+                         height=80, video=(17, 160, 96), strength=0.55, seed=7),
+    "video-lora": dict(BASE, checkpoint="sincos", scheduler="ddim", num_inference_steps=5, video=(9, 48, 64),
+                       strength=1.0, adapters=[("attention", 0.7)]),
+    "video-patches": dict(BASE, checkpoint="patches", scheduler="dpm", video=(9, 40, 60), strength=0.8),
+    "video-patches-larger": dict(BASE, checkpoint="patches", scheduler="ddim", num_inference_steps=5, num_frames=17,
+                                 width=80, height=112, video=(17, 60, 40), strength=0.6, seed=7),
+    # Fun-Control, which diffusers runs with DDIM alone.
+    "control": dict(BASE, checkpoint="control", scheduler="ddim", num_inference_steps=6, video=(9, 40, 60)),
+    "control-larger": dict(BASE, checkpoint="control", scheduler="ddim", num_inference_steps=4, num_frames=17,
+                           width=80, height=32, video=(17, 64, 160), seed=7, adapters=[("attention", 0.7)]),
 }
+PIPELINES = {
+    "image": CogVideoXImageToVideoPipeline, "image15": CogVideoXImageToVideoPipeline,
+    "control": CogVideoXFunControlPipeline}
+
+
+def moving(frames, height, width, seed):
+    """A disc that moves over a gradient, with some noise: U8 [frames, height, width, 3]."""
+    drawn = numpy.random.default_rng(seed)
+    rows, columns = numpy.mgrid[0:height, 0:width].astype(numpy.float64)
+    ground = numpy.stack([rows / height, columns / width, (rows + columns) / (height + width)], axis=-1) * 200
+    video = []
+    for frame in range(frames):
+        centre = (frame + 1) / (frames + 1)
+        inside = (rows / height - 0.5) ** 2 + (columns / width - centre) ** 2 < 0.05
+        picture = numpy.where(inside[..., None], [230.0, 60.0, 40.0], ground)
+        video.append(picture + drawn.uniform(0, 20, picture.shape))
+    return numpy.stack(video).astype(numpy.uint8)
+
+
+def given(pipeline, case, generator):
+    """What the pipeline starts from beside the prompts, as its arguments."""
+    if "image" in case:
+        return dict(image=PIL.Image.fromarray(moving(1, *case["image"], case["seed"])[0]))
+    if "video" not in case:
+        return {}
+    video = [PIL.Image.fromarray(frame) for frame in moving(*case["video"], case["seed"])]
+    if "strength" not in case:
+        return dict(control_video=[video])
+    if pipeline.transformer.config.patch_size_t is None:
+        return dict(video=video, strength=case["strength"])
+    frames = pipeline.video_processor.preprocess_video(video, height=case["height"], width=case["width"])
+    drawn = pipeline.vae.encode(frames).latent_dist.sample(generator).transpose(1, 2)
+    drawn = drawn * pipeline.vae.config.scaling_factor
+    padding = -drawn.shape[1] % pipeline.transformer.config.patch_size_t
+    drawn = torch.cat([drawn[:, :1]] * padding + [drawn], dim=1)
+    pipeline.scheduler.set_timesteps(case["num_inference_steps"])
+    first, _ = pipeline.get_timesteps(
+        case["num_inference_steps"], pipeline.scheduler.timesteps, case["strength"], None)
+    noise = torch.randn(drawn.shape, generator=generator)
+    # It counts given latents as frames, and would refuse an even number of them.
+    pipeline.vae_scale_factor_temporal = 1
+    return dict(video=None, strength=case["strength"], latents=pipeline.scheduler.add_noise(drawn, noise, first[:1]))
 
 
 def stored(pipeline, case, generator):
@@ -80,9 +164,12 @@ def stored(pipeline, case, generator):
                 callback_on_step_end=lambda pipe, step, t, state: {"latents": rounded(state["latents"])})
 
 
+@torch.no_grad()
 def run(case):
     folder = ROOT / "demo/model" if case["checkpoint"] == "demo" else ROOT / "tests/data/checkpoints" / case["checkpoint"]
-    pipeline = CogVideoXPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    kind = PIPELINES.get(case["checkpoint"], CogVideoXPipeline)
+    kind = CogVideoXVideoToVideoPipeline if "strength" in case else kind
+    pipeline = kind.from_pretrained(folder, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     if case["scheduler"] == "dpm":
         pipeline.scheduler = CogVideoXDPMScheduler.from_config(pipeline.scheduler.config, timestep_spacing="trailing")
@@ -100,20 +187,34 @@ def run(case):
             pipeline.fuse_lora(components=["transformer"], adapter_names=list(names))
             pipeline.unload_lora_weights()
     results = {}
-    for output_type in ("latent", "np"):
+    padded = "strength" in case and pipeline.transformer.config.patch_size_t is not None
+    for output_type in ("latent",) if padded else ("latent", "np"):
         generator = torch.Generator().manual_seed(case["seed"])
         dpm_module.randn_tensor = randn_tensor
         if "storage" in case:
-            given = stored(pipeline, case, generator)
+            arguments = stored(pipeline, case, generator)
         else:
-            given = dict(prompt=case["prompt"], negative_prompt=case["negative_prompt"])
+            arguments = dict(prompt=case["prompt"], negative_prompt=case["negative_prompt"])
+        arguments |= given(pipeline, case, generator)
+        if "video" not in case:
+            arguments["num_frames"] = case["num_frames"]
         results[output_type] = pipeline(
-            **given, width=case["width"], height=case["height"], num_frames=case["num_frames"],
+            **arguments, width=case["width"], height=case["height"],
             num_inference_steps=case["num_inference_steps"], guidance_scale=case["guidance_scale"],
             use_dynamic_cfg=case["scheduler"] == "dpm", output_type=output_type,
             max_sequence_length=pipeline.transformer.config.max_text_seq_length,
             generator=generator).frames
-    return results["latent"][0].contiguous(), torch.from_numpy(results["np"][0]).contiguous()
+    tensors = {"latents": results["latent"][0].contiguous()}
+    if padded:
+        # The pipeline for videos knows no padding, and would decode it too.
+        video = pipeline.decode_latents(results["latent"][:, -((case["num_frames"] - 1) // 4 + 1):])
+        results["np"] = pipeline.video_processor.postprocess_video(video, output_type="np")
+    tensors["frames"] = torch.from_numpy(results["np"][0]).contiguous()
+    if "image" in case:
+        tensors["image"] = torch.from_numpy(moving(1, *case["image"], case["seed"])[0])
+    if "video" in case:
+        tensors["video"] = torch.from_numpy(moving(*case["video"], case["seed"]))
+    return tensors
 
 
 def main():
@@ -125,14 +226,15 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         case = CASES[name]
-        latents, frames = run(case)
+        tensors = run(case)
+        latents, frames = tensors["latents"], tensors["frames"]
         assert frames.shape[0] == case["num_frames"] and torch.isfinite(frames).all()
         print(f"{name}: latents {tuple(latents.shape)} std {latents.std():.3f}, frames {tuple(frames.shape)} "
               f"mean {frames.mean():.3f} std {frames.std():.3f}")
         metadata = {"case": json.dumps(case)}
         # Half precision is good to 77 dB and halves what the repository carries; two cases show more.
         frames = frames.float() if name in ("ddim", "dpm") else frames.half()
-        save_file({"latents": latents.float(), "frames": frames}, folder / f"{name}.safetensors", metadata)
+        save_file(tensors | {"latents": latents.float(), "frames": frames}, folder / f"{name}.safetensors", metadata)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ and with tiles of TILESxTILES latents (`enable_tiling` with eight times as many 
 and for the encoder:
   NAME.encoded.F.HxW   the moments [latent frames, 2 channels, H / 8, W / 8] of F frames of HxW pixels, whose i-th value,
                        counted over [F, H, W, 3], is ((7919 i + 13) mod 1009) / 1008 in 0..1
+  NAME.encoded.tiled.TILE.F.HxW   the same in tiles of TILE latents
   NAME.sampled.F.HxW   latents [latent frames, channels, H / 8, W / 8] drawn from these with seed 7
 
 Deterministic. Made with diffusers 0.42.1, in fp32 on one thread.
@@ -37,6 +38,8 @@ TILED = [((6, 5), 3, (11, 9)), ((6, 5), 4, (12, 4)), ((6, 5), 5, (3, 7)), ((30, 
 TILED_STRIDE = 499
 ENCODED = [1, 2, 8, 9, 10, 17, 25]
 ENCODED_SIZES = [(16, 24), (48, 32)]
+# Tiles of latents, frames, pixels.
+ENCODED_TILED = [((6, 5), 9, (88, 72)), ((6, 5), 17, (96, 32)), ((6, 5), 1, (24, 56))]
 
 
 def decode(vae, latents):
@@ -78,6 +81,11 @@ def main() -> None:
                 tensors[f"{name}.encoded.{frames}.{height}x{width}"] = moments[0].transpose(0, 1).contiguous()
         sampled = vae.encode(pattern(9, 16, 24)).latent_dist.sample(torch.Generator().manual_seed(7))
         tensors[f"{name}.sampled.9.16x24"] = sampled[0].transpose(0, 1).contiguous()
+        for tile, frames, size in ENCODED_TILED:
+            vae.enable_tiling(*(8 * side for side in tile))
+            moments = vae.encode(pattern(frames, *size)).latent_dist.parameters
+            key = f"{name}.encoded.tiled.{tile[0]}x{tile[1]}.{frames}.{size[0]}x{size[1]}"
+            tensors[key] = moments[0].transpose(0, 1).contiguous()
         generator = torch.Generator().manual_seed(1)
         for tile, frames, size in TILED:
             vae.enable_tiling(*(8 * side for side in tile))

@@ -22,6 +22,8 @@ const EMBEDDINGS_CACHE_BYTES: usize = 128 << 20;
 const MAX_PROMPTS: usize = 2;
 /// Latents of one video: 256 MiB are those of 3,000 frames at the published models' size.
 const MAX_LATENT_BYTES: usize = 256 << 20;
+/// Frames of one video: 1 GiB are those of 1,000 frames at the published models' size.
+const MAX_FRAME_BYTES: usize = 1 << 30;
 /// What runs when a generation of this process ends has no caller any more: it stops by itself
 /// within an operator, and is cut after this.
 const GRACE: Duration = Duration::from_secs(5);
@@ -45,6 +47,8 @@ pub struct ChainSettings {
     pub max_videos: u32,
     /// Frames, height and width of the videos, where they are known and not the model's default.
     pub size: [Option<u32>; 3],
+    /// Whether videos are made of others where the model leaves that open.
+    pub from_video: bool,
     /// Where adapters are and how many.
     pub adapters: AdapterArgs,
     /// How the denoiser keeps what it merges of them.
@@ -136,7 +140,9 @@ impl Chain {
             })),
             vae: start(Box::new(move |stage, listener, limits, shutdown| {
                 let max_latent_bytes = MAX_LATENT_BYTES;
-                let settings = cogwheel_vae::Settings { stage, max_latent_bytes, tiling };
+                let max_frame_bytes = MAX_FRAME_BYTES;
+                let settings =
+                    cogwheel_vae::Settings { stage, max_latent_bytes, max_frame_bytes, tiling };
                 Box::pin(
                     async move { cogwheel_vae::run(settings, listener, limits, &shutdown).await },
                 )
@@ -203,13 +209,12 @@ impl Chain {
 /// A stage at work.
 type StageTask = std::pin::Pin<Box<dyn Future<Output = Result<(), Fatal>> + Send>>;
 
-/// Opens a checkpoint that this build serves, and looks at the headers of all its weights.
+/// Opens a checkpoint and looks at the headers of all its weights.
 ///
 /// # Errors
-/// A [`Fatal`] that says what is missing, malformed or not served.
-pub fn open_served(dir: &Path) -> Result<Checkpoint, Fatal> {
+/// A [`Fatal`] that says what is missing or malformed.
+pub fn open_checkpoint(dir: &Path) -> Result<Checkpoint, Fatal> {
     let checkpoint = Checkpoint::open(dir).map_err(Fatal::usage)?;
-    checkpoint.served().map_err(Fatal::usage)?;
     checkpoint.weights_text_encoder().map_err(Fatal::usage)?;
     checkpoint.weights_transformer().map_err(Fatal::usage)?;
     checkpoint.weights_vae().map_err(Fatal::usage)?;
@@ -269,6 +274,8 @@ impl ChainSettings {
             width: width.unwrap_or(defaults.width),
             ..defaults
         };
+        let encoded_frames = self.checkpoint.encoded_frames(workload.num_frames, self.from_video);
+        let workload = Workload { encoded_frames, ..workload };
         let in_tiles = |whole| self.vae_tiling.applies(whole, memory_limit);
         let (need, _) = self.checkpoint.memory_need(&workload, in_tiles);
         let further = need.weights().saturating_mul(copies.saturating_sub(1));

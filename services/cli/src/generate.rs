@@ -3,6 +3,7 @@
 mod adapters;
 mod again;
 mod batch;
+mod brought;
 mod comparison;
 mod plan;
 mod reception;

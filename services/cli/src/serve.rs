@@ -14,13 +14,14 @@ use crate::page;
 pub fn run(args: ServeArgs) -> Result<(), Fatal> {
     args.logs.init().map_err(Fatal::usage)?;
     let settings = ChainSettings {
-        checkpoint: chain::open_served(&args.model)?,
+        checkpoint: chain::open_checkpoint(&args.model)?,
         compute: args.compute,
         memory_limit: args.memory_limit.map(|limit| limit.bytes),
         vae_tiling: args.tiling.vae_tiling,
         queue: StageQueue { depth: args.queue_depth },
         max_videos: RequestLimits::default().max_videos,
         size: [None; 3],
+        from_video: false,
         adapters: args.adapters,
         variants: args.variants,
         given_adapters: Vec::new(),

@@ -87,10 +87,7 @@ fn generate_is_quiet_and_serve_is_not() {
 
 #[test]
 fn options_that_cannot_be_honoured_yet_are_refused_by_name() {
-    let generate: [(&[&str], &str); 6] = [
-        (&["--image", "a.png"], "--image"),
-        (&["--video", "a.mp4"], "--video"),
-        (&["--strength", "0.8"], "--strength"),
+    let generate: [(&[&str], &str); 3] = [
         (&["--execution-provider", "cuda"], "expected fp32 with cuda, found auto"),
         (
             &["--execution-provider", "cuda", "--precision", "bf16"],
@@ -104,6 +101,21 @@ fn options_that_cannot_be_honoured_yet_are_refused_by_name() {
     let options = ["--precision", "int8"];
     let expected = "expected auto, fp32, fp16 or bf16, found int8";
     refused(&[&["serve", "--model", "m"], &options], expected);
+}
+
+#[test]
+fn an_image_and_a_video_exclude_each_other_and_strength_is_a_videos() {
+    refused(&[LEAST, &["--strength", "0.8"]], "--strength: expected with --video only");
+    refused(&[LEAST, &["--image", "a.png", "--video", "b.mp4"]], "cannot be used with");
+    for options in [&["--image", "a.png"][..], &["--video", "b/", "--strength", "0.3"]] {
+        match read(&[LEAST, options]) {
+            Ok(Invocation::Command(Command::Generate(args))) => {
+                assert_eq!(args.image.is_some(), options[0] == "--image");
+                assert_eq!(args.strength, args.video.map(|_| 0.3));
+            }
+            other => panic!("expected generate, found {other:?}"),
+        }
+    }
 }
 
 #[test]

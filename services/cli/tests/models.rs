@@ -49,7 +49,7 @@ fn every_published_family_is_described() {
         assert_eq!(description.max_text_tokens, 226);
         assert_eq!(defaults.fps, if name.contains("1.5") { 16 } else { 8 });
         assert_eq!(defaults.scheduler, if name.ends_with("2b") { "ddim" } else { "dpm" });
-        assert_eq!(description.served, ["CogVideoX-2b", "CogVideoX-5b"].contains(&name.as_str()));
+        assert_eq!(description.takes.contains(&"an image"), name.ends_with("I2V"));
         assert_eq!(description.parameters.text_encoder, 4_762_310_656);
         assert_eq!(description.memory.len(), 4);
         for memory in &description.memory {
@@ -76,7 +76,8 @@ fn the_demo_model_is_shown_as_text_and_as_json() {
     let output = show(&[], &dir);
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    for expected in ["64x64, 17 frames", "up to 32 tokens", "served    yes", "F16", "together"] {
+    for expected in ["64x64, 17 frames", "up to 32 tokens", "takes     a prompt", "F16", "together"]
+    {
         assert!(text.contains(expected), "expected '{expected}' in\n{text}");
     }
     let json: Value = serde_json::from_slice(&show(&["--json"], &dir).stdout).unwrap();

@@ -1,19 +1,25 @@
 //! The sampling loop: from noise to latents, one prediction a step.
 
+mod condition;
 mod error;
+mod start;
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use cogwheel_diffusion::{
     guidance::{Guidance, combine},
-    noise::Generator,
     scheduler::{Scheduler, SchedulerConfig, SchedulerKind},
 };
 use cogwheel_engine::{CancellationToken, Variant};
-use cogwheel_tensor::{DType, Storage, Tensor};
+use cogwheel_tensor::{Storage, Tensor};
+
+use condition::joined;
 
 use crate::transformer::{Conditions, ForwardError, Transformer};
+pub use condition::Condition;
 pub use error::SamplingError;
+pub use start::{Start, StartVideo, steps_taken};
 
 /// One video's latents, asked for.
 #[derive(Clone, Debug)]
@@ -32,10 +38,12 @@ pub struct SamplingRequest {
     pub num_inference_steps: usize,
     /// Whether and how strongly the prompt guides.
     pub guidance: Guidance,
-    /// Of all noise that is drawn: first the initial latents (unless given), then the scheduler's.
+    /// Of all noise that is drawn: what was drawn before, the initial latents (unless given), then the scheduler's.
     pub seed: u64,
-    /// Where to start, fp32 of `shape`, instead of noise of our own.
-    pub initial_latents: Option<Tensor>,
+    /// Where to start.
+    pub start: Start,
+    /// What the model sees beside the prompt: wanted where it takes more channels than it gives.
+    pub condition: Option<Condition>,
     /// What the embeddings, the noise, and the latents between steps are rounded to.
     pub storage: Storage,
     /// The variant of the model to sample with; the model as it is where there is none.
@@ -66,8 +74,9 @@ pub struct Sampled {
     pub inside: Duration,
 }
 
-/// Runs the loop of diffusers' `CogVideoXPipeline.__call__` between its prompts and its decoding,
-/// in fp32: one batched forward a step, the negative prompt first, then guidance and scheduler.
+/// Runs the loop of `__call__` of diffusers' `CogVideoXPipeline`, and of those that start from an image or a video or
+/// are controlled by one, between encoding and decoding, in fp32: one batched forward a step, the negative prompt first,
+/// then guidance and scheduler.
 /// Between steps latents are rounded to `storage`, in which the noise is drawn too, as torch draws
 /// it in that dtype.
 ///
@@ -84,29 +93,35 @@ pub fn sample(
 ) -> Result<Sampled, SamplingError> {
     let start = Instant::now();
     let inside = model.time_inside();
-    let steps = request.num_inference_steps;
-    let mut scheduler = Scheduler::new(request.scheduler, &request.scheduler_config, steps)?;
+    let mut scheduler =
+        Scheduler::new(request.scheduler, &request.scheduler_config, request.num_inference_steps)?;
     let conditions = conditions(model, request)?;
-    let mut generator = Generator::new(request.seed);
-    let mut latents = initial_latents(request, &mut generator)?;
+    let condition = condition::latents(request, channels(model))?;
+    let (first, mut latents, mut generator) = start::start(request, &scheduler)?;
 
     // The scheduler changes itself as it steps.
     let timesteps = scheduler.timesteps().to_vec();
-    let num_inference_steps = timesteps.len();
-    for (index, timestep) in timesteps.into_iter().enumerate() {
+    let num_inference_steps = timesteps.len() - first;
+    for (index, timestep) in timesteps.into_iter().enumerate().skip(first) {
         let step_start = Instant::now();
-        let prediction = model.forward(&conditions, &latents, timestep, cancellation)?;
+        let input = match &condition {
+            Some(condition) => Cow::Owned(joined(&latents, condition, request.shape)),
+            None => Cow::Borrowed(&latents[..]),
+        };
+        let prediction = model.forward(&conditions, &input, timestep, cancellation)?;
         let prediction = prediction.as_f32().map_err(ForwardError::from)?;
-        let scale = request.guidance.scale_at(timestep, steps);
+        // Where a video is given, dynamic guidance counts the steps that are taken.
+        let scale = request.guidance.scale_at(timestep, num_inference_steps);
         let guided = guide(&prediction, request.guidance, scale);
-        let mut noise = |count: usize| draw(&mut generator, request.storage, count);
+        let mut noise = |count: usize| generator.normal_in(request.storage, count);
         scheduler.step(index, &guided, &mut latents, &mut noise);
         request.storage.round(&mut latents);
+        let step = index + 1 - first;
         if !latents.iter().all(|value| value.is_finite()) {
-            return Err(SamplingError::Diverged { step: index + 1, steps: num_inference_steps });
+            return Err(SamplingError::Diverged { step, steps: num_inference_steps });
         }
         let elapsed = step_start.elapsed();
-        on_step(StepCompleted { step: index + 1, num_inference_steps, timestep, elapsed });
+        on_step(StepCompleted { step, num_inference_steps, timestep, elapsed });
     }
     let latents = Tensor::from_f32(request.shape, latents).map_err(ForwardError::from)?;
     Ok(Sampled { latents, total: start.elapsed(), inside: model.time_inside() - inside })
@@ -121,12 +136,16 @@ fn conditions(model: &Transformer, request: &SamplingRequest) -> Result<Conditio
         (_, Some(negative)) => pair(negative, prompt)?,
     };
     let text = rounded(text, request.storage)?;
-    let conditions = model.conditions(request.shape, text)?.of_variant(request.variant.clone());
+    let [frames, channels, height, width] = request.shape;
+    let [input, output] = self::channels(model);
+    let shape = [frames, channels + (input - output), height, width];
+    Ok(model.conditions(shape, text)?.of_variant(request.variant.clone()))
+}
+
+/// That the model takes, at least as many as it gives, and that it gives.
+fn channels(model: &Transformer) -> [usize; 2] {
     let (input, output) = (model.config().in_channels, model.config().out_channels);
-    if input != output {
-        return Err(SamplingError::NeedsImage { input, output });
-    }
-    Ok(conditions)
+    [input.max(output), output]
 }
 
 /// Two embeddings of `[1, tokens, channels]` one after the other.
@@ -142,38 +161,6 @@ fn pair(first: &Tensor, second: &Tensor) -> Result<Tensor, SamplingError> {
     let mut shape = first.shape().to_vec();
     shape[0] = 2;
     Ok(Tensor::from_f32(shape, values).map_err(ForwardError::from)?)
-}
-
-/// Noise, or what the caller gave; `init_noise_sigma` is 1 for both schedulers.
-fn initial_latents(
-    request: &SamplingRequest,
-    generator: &mut Generator,
-) -> Result<Vec<f32>, SamplingError> {
-    let Some(given) = &request.initial_latents else {
-        return Ok(draw(generator, request.storage, request.shape.iter().product()));
-    };
-    if given.dtype() != DType::F32 || given.shape() != request.shape {
-        return Err(SamplingError::InitialLatents {
-            expected: request.shape,
-            dtype: given.dtype(),
-            found: given.shape().to_vec(),
-        });
-    }
-    let mut values = given.as_f32().map_err(ForwardError::from)?.into_owned();
-    request.storage.round(&mut values);
-    if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-        return Err(SamplingError::NotFinite { at, value: values[at] });
-    }
-    Ok(values)
-}
-
-/// `count` values of `torch.randn` in the dtype of `storage`.
-fn draw(generator: &mut Generator, storage: Storage, count: usize) -> Vec<f32> {
-    match storage {
-        Storage::Fp32 => generator.normal_f32(count),
-        Storage::Fp16 => generator.normal_f16(count).into_iter().map(f32::from).collect(),
-        Storage::Bf16 => generator.normal_bf16(count).into_iter().map(f32::from).collect(),
-    }
 }
 
 fn rounded(tensor: Tensor, storage: Storage) -> Result<Tensor, ForwardError> {

@@ -48,7 +48,6 @@ pub async fn run(
     let Settings { stage, adapters: adapter_settings } = settings;
     let storage = stage.storage()?;
     let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?.stored_in(storage);
-    checkpoint.served().map_err(Fatal::usage)?;
     let runtime = Runtime::load().map_err(Fatal::failed)?;
     let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
     let need = need.transformer;
@@ -317,13 +316,14 @@ impl From<SamplingError> for Failure {
             SamplingError::Scheduler(_) => Self::invalid("sampling", error),
             SamplingError::NoNegativePrompt => Self::invalid("negative_prompt_embeds", error),
             SamplingError::Prompts { .. } => Self::invalid("prompt_embeds", error),
-            SamplingError::InitialLatents { .. } | SamplingError::NotFinite { .. } => {
-                Self::invalid("initial_latents", error)
+            SamplingError::Latents { what, .. } | SamplingError::NotFinite { what, .. } => {
+                Self::invalid(&what.replace(' ', "_"), error)
             }
+            SamplingError::Strength { .. } => Self::invalid("strength", error),
             SamplingError::Forward(ForwardError::Shape { .. } | ForwardError::Positions(_)) => {
                 Self::invalid("size", error)
             }
-            SamplingError::NeedsImage { .. } | SamplingError::Diverged { .. } => {
+            SamplingError::Condition { .. } | SamplingError::Diverged { .. } => {
                 Self::Unfit(error.to_string())
             }
             SamplingError::Forward(_) => Self::Internal(error.to_string()),

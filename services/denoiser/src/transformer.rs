@@ -12,20 +12,24 @@ use cogwheel_engine::{
     CancellationToken, EngineError, Input, Runtime, Session, SessionOptions, Variant, VariantMaker,
     WeightSource,
 };
+use cogwheel_graph::GraphError;
 use cogwheel_models::{
     config::TransformerConfig,
-    transformer::{Chunks, TransformerError, io, transformer},
+    transformer::{Chunks, io, transformer},
 };
 use cogwheel_tensor::{DType, Tensor, TensorError};
 
 use positions::Positions;
+
+/// The number that `CogVideoXImageToVideoPipeline` gives as `ofs`, whatever it makes.
+const OFS: f32 = 2.0;
 
 /// Why the transformer cannot be made or run.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
     /// No graph can be made of the config.
     #[error(transparent)]
-    Graph(#[from] TransformerError),
+    Graph(#[from] GraphError),
     /// The session could not be made, or failed, or was cancelled.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -52,6 +56,8 @@ pub enum ForwardError {
 pub struct Transformer {
     session: Session,
     config: TransformerConfig,
+    /// fp32 `[1, max_text_seq_length + tokens, inner_dim]`, for the size that the model was made for.
+    position_table: Option<Tensor>,
 }
 
 /// What stays the same from step to step: the prompts and the places of the tokens.
@@ -89,7 +95,11 @@ impl Transformer {
     ) -> Result<Self, ForwardError> {
         let model = transformer(config, DType::F32)?;
         let session = Session::new(runtime, &model, weights, options)?;
-        Ok(Self { session, config: config.clone() })
+        let position_table = config
+            .use_learned_positional_embeddings
+            .then(|| positions::learned(config, weights))
+            .transpose()?;
+        Ok(Self { session, config: config.clone(), position_table })
     }
 
     /// Makes variants of the transformer that [`Self::load`] makes of the same config and options, of weights stored in
@@ -135,7 +145,7 @@ impl Transformer {
         }
         text.as_f32()?;
         let grid = TokenGrid { frames: frames / p_t, height: height / p, width: width / p };
-        let positions = Positions::new(config, grid)?;
+        let positions = Positions::new(config, grid, self.position_table.as_ref())?;
         let chunks = Chunks::new(text.shape()[0], length, grid.token_count())?;
         Ok(Conditions { text, positions, chunks, shape, variant: None })
     }
@@ -170,12 +180,15 @@ impl Transformer {
         let patches = Tensor::from_f32([batch, count, features], tokens.repeat(batch))?;
         let projection = timestep_projection(timestep as f32, config.inner_dim());
         let projection = Tensor::from_f32([1, config.inner_dim()], projection)?;
+        let ofs = |dim| Tensor::from_f32([1, dim], timestep_projection(OFS, dim));
+        let ofs = config.ofs_embed_dim.map(ofs).transpose()?;
 
         let mut inputs: Vec<(&str, Input<'_>)> = vec![
             (io::PATCHES, (&patches).into()),
             (io::TEXT, (&conditions.text).into()),
             (io::TIMESTEP_PROJECTION, (&projection).into()),
         ];
+        inputs.extend(ofs.iter().map(|ofs| (io::OFS_PROJECTION, ofs.into())));
         inputs.extend(conditions.positions.inputs());
         inputs.extend(conditions.chunks.inputs().map(|(name, tensor)| (name, tensor.into())));
         let variant = conditions.variant.as_ref();

@@ -1,3 +1,5 @@
+mod encoding;
+
 use std::time::Instant;
 
 use cogwheel_api::denoiser::v1::{DenoiseHeader, DenoiseSummary};
@@ -7,16 +9,19 @@ use cogwheel_api::generation::v1::{
 };
 use cogwheel_api::tensor_parts;
 use cogwheel_api::textencoder::v1::Truncation;
+use cogwheel_api::vae::v1::EncodePurpose;
 use cogwheel_service::{Failure, Responder};
 use cogwheel_tensor::Tensor;
 use cogwheel_weights::Digest;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::handover::Handover;
-use crate::metadata::VideoMetadata;
+use crate::metadata::{Digests, VideoMetadata};
 use crate::model::Model;
 use crate::output::Sink;
 use crate::plan::Plan;
+use encoding::EncodedInput;
+
 use crate::service::{DecodeEvent, DenoiseEvent, EncodeEvent, PrepareEvent, Stages, Terms};
 
 /// The chain of stages for one request: embeddings once, then latents and frames for each video.
@@ -49,22 +54,24 @@ impl Generation<'_> {
         }
         let _turn = self.turn(turns, ahead).await?;
         let mut start = Instant::now();
-        let initial_latents = self.digest_of_initial_latents().await?;
+        let digests = self.digests().await?;
         let prepare = async {
             self.prepare().await;
             Ok(())
         };
         let ((embeddings, mut runtime_nanos), ()) = tokio::try_join!(self.encode(), prepare)?;
+        let mut encoded = None;
         for index in 0..self.plan.num_videos {
-            let (latents, summary) = self.denoise(index, &embeddings).await?;
+            let vae_nanos = self.encode_given(index, &mut encoded).await?;
+            runtime_nanos = runtime_nanos.saturating_add(vae_nanos);
+            let (latents, summary) = self.denoise(index, &embeddings, encoded.as_ref()).await?;
             if self.plan.return_latents {
                 for part in tensor_parts("latents", &latents) {
                     self.tell(index, Event::Latents(part)).await?;
                 }
             }
             let DenoiseSummary { runtime_nanos: denoiser_nanos, variant, .. } = summary;
-            let initial = initial_latents.clone();
-            let metadata = VideoMetadata::of(&self.plan, self.model, index, &variant, initial);
+            let metadata = VideoMetadata::of(&self.plan, self.model, index, &variant, &digests);
             let metadata = metadata.json();
             let vae_nanos = self.decode(index, latents, &metadata).await?;
             runtime_nanos = runtime_nanos.saturating_add(denoiser_nanos).saturating_add(vae_nanos);
@@ -83,9 +90,20 @@ impl Generation<'_> {
         Ok(())
     }
 
-    async fn digest_of_initial_latents(&self) -> Result<Option<String>, Failure> {
-        let Some(latents) = self.plan.initial_latents.clone() else { return Ok(None) };
-        blocking(move || Ok(Some(Digest::of(latents.bytes()).to_string()))).await
+    async fn digests(&self) -> Result<Digests, Failure> {
+        let latents = self.plan.initial_latents.clone();
+        let given = self.plan.given.as_ref();
+        let given = given.map(|given| (given.input.clone(), given.purpose));
+        let digests = move || {
+            let initial_latents = latents.map(|latents| Digest::of(latents.bytes()).to_string());
+            let (mut image, mut video) = (None, None);
+            if let Some((input, purpose)) = given {
+                let place = if purpose == EncodePurpose::Image { &mut image } else { &mut video };
+                *place = Some(input.digest());
+            }
+            Ok(Digests { initial_latents, image, video })
+        };
+        blocking(digests).await
     }
 
     /// Waits where the stages serve one generation at a time.
@@ -157,11 +175,12 @@ impl Generation<'_> {
         &self,
         index: u32,
         embeddings: &Embeddings,
+        encoded: Option<&EncodedInput>,
     ) -> Result<(Tensor, DenoiseSummary), Failure> {
         self.begin(index, Stage::Denoiser).await?;
         let mut handover = Handover::new(&self.plan.adapters, self.stages, self.terms);
         loop {
-            match self.try_to_denoise(index, embeddings, &handover).await {
+            match self.try_to_denoise(index, (embeddings, encoded), &handover).await {
                 Err(failure) => handover.after(failure).await?,
                 denoised => return denoised,
             }
@@ -171,7 +190,7 @@ impl Generation<'_> {
     async fn try_to_denoise(
         &self,
         index: u32,
-        embeddings: &Embeddings,
+        (embeddings, encoded): (&Embeddings, Option<&EncodedInput>),
         handover: &Handover<'_>,
     ) -> Result<(Tensor, DenoiseSummary), Failure> {
         let header = DenoiseHeader {
@@ -179,6 +198,8 @@ impl Generation<'_> {
             size: Some(self.plan.size),
             adapters: handover.scales(),
             pinned: self.pinned,
+            strength: self.plan.given.as_ref().and_then(|given| given.strength),
+            values_drawn: encoded.map_or(0, |encoded| encoded.values_drawn),
         };
         let mut tensors = vec![("prompt_embeds", embeddings.prompt.clone())];
         let optional = [
@@ -188,6 +209,7 @@ impl Generation<'_> {
         for (name, tensor) in optional {
             tensors.extend(tensor.iter().map(|tensor| (name, tensor.clone())));
         }
+        tensors.extend(encoded.map(|encoded| (encoded.name, encoded.latents.clone())));
         let shape = self.plan.latents.shape();
         let mut call = self.stages.denoise(header, tensors, shape, self.terms).await?;
         let (mut latents, mut summary) = (None, DenoiseSummary::default());
@@ -315,7 +337,7 @@ fn incomplete(stage: &str, what: &str) -> Failure {
 }
 
 /// Runs work that would hold up other requests on a thread made for that.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(work).await {

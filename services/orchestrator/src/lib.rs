@@ -6,6 +6,7 @@
 
 mod generation;
 mod handover;
+mod input;
 mod metadata;
 mod model;
 mod output;
@@ -15,7 +16,7 @@ mod registry;
 mod service;
 mod settings;
 
-pub use metadata::{AdapterMetadata, VideoMetadata};
+pub use metadata::{AdapterMetadata, Digests, VideoMetadata};
 pub use pins::{Pin, PinError};
 pub use plan::check;
 pub use registry::{RegisteredAdapter, check_adapter_name};

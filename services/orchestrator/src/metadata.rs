@@ -1,6 +1,7 @@
 //! What a video is told of itself: everything that is needed to make it again.
 
 use cogwheel_api::denoiser::v1::{Sampling, Scheduler};
+use cogwheel_weights::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Model;
@@ -46,9 +47,26 @@ pub struct VideoMetadata {
     /// Whether the video shows the one without the adapters on its left: a client's doing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compare: bool,
-    /// blake3 of the values that were used instead of drawn noise, if there were any.
+    /// How far it departs from the video, if it is made of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strength: Option<f64>,
+    /// Of what was brought beside the prompts.
+    #[serde(flatten)]
+    pub digests: Digests,
+}
+
+/// blake3 of what a request brought beside its prompts, each where it did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Digests {
+    /// Of the values that were used instead of drawn noise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_latents: Option<String>,
+    /// Of the image's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Of the video's file; of pictures that are one, of their digests one after another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video: Option<String>,
 }
 
 /// An adapter that a video was made with.
@@ -65,14 +83,22 @@ pub struct AdapterMetadata {
     pub alpha: Option<f64>,
 }
 
+impl Digests {
+    /// Of pictures that are a video.
+    pub fn of_pictures(files: &[impl AsRef<[u8]>]) -> String {
+        let digests = files.iter().map(|file| Digest::of(file.as_ref()).to_string());
+        Digest::of(digests.collect::<String>().as_bytes()).to_string()
+    }
+}
+
 impl VideoMetadata {
-    /// Of video `index` of a plan, made by a variant as the denoiser names it, from initial latents with this digest.
+    /// Of video `index` of a plan, made by a variant as the denoiser names it, from what has these digests.
     pub(crate) fn of(
         plan: &Plan,
         model: &Model,
         index: u32,
         variant: &str,
-        initial_latents: Option<String>,
+        digests: &Digests,
     ) -> Self {
         let Sampling { num_inference_steps, guidance_scale, scheduler, dynamic_cfg, seed } =
             plan.sampling_of(index);
@@ -97,7 +123,8 @@ impl VideoMetadata {
             adapters: plan.adapters.iter().map(ChosenAdapter::metadata).collect(),
             variant: Some(variant.to_owned()).filter(|variant| !variant.is_empty()),
             compare: false,
-            initial_latents,
+            strength: plan.given.as_ref().and_then(|given| given.strength),
+            digests: digests.clone(),
         }
     }
 

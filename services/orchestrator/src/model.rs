@@ -1,8 +1,10 @@
 use cogwheel_api::denoiser::v1::{Sampling, Scheduler, VideoSize};
-use cogwheel_api::generation::v1::GetModelResponse;
+use cogwheel_api::generation::v1::{GetModelResponse, ModelInput};
 use cogwheel_diffusion::geometry::{GeometryConfig, GeometryError, LatentGeometry};
 use cogwheel_diffusion::scheduler::SchedulerKind;
-use cogwheel_models::checkpoint::{Checkpoint, Defaults, Workload};
+use cogwheel_models::checkpoint::{
+    Checkpoint, Conditioning, Defaults, Positions, Version, Workload,
+};
 use cogwheel_service::Tiling;
 
 use crate::settings::Residency;
@@ -45,17 +47,55 @@ impl Model {
         [self.defaults.max_sequence_length, self.checkpoint.transformer.text_embed_dim]
     }
 
-    /// The latents of a video of this size.
+    /// What the transformer sees beside the prompt.
+    pub(crate) fn conditioning(&self) -> Conditioning {
+        self.checkpoint.family().conditioning
+    }
+
+    /// The latents of a video of this size, and that the model has positions for it.
     ///
     /// # Errors
-    /// Everything that is wrong with the size.
+    /// Everything that is wrong with the size, by field.
     pub(crate) fn geometry(
         &self,
         num_frames: usize,
         width: usize,
         height: usize,
-    ) -> Result<LatentGeometry, Vec<GeometryError>> {
-        LatentGeometry::new(&self.geometry, num_frames, width, height)
+    ) -> Result<LatentGeometry, Vec<(&'static str, String)>> {
+        let latents = LatentGeometry::new(&self.geometry, num_frames, width, height);
+        let latents = latents.map_err(|errors| {
+            let field = |error: &GeometryError| error.field().unwrap_or("num_frames");
+            errors.iter().map(|error| (field(error), error.to_string())).collect::<Vec<_>>()
+        })?;
+        let limits = self.checkpoint.side_limits();
+        let sides = [("width", width, limits.width), ("height", height, limits.height)];
+        let wrong = sides.into_iter().filter(|(_, found, side)| !side.contains(*found));
+        let wrong: Vec<_> = wrong
+            .map(|(side, found, limit)| (side, format!("expected {limit}, found {found}")))
+            .collect();
+        if wrong.is_empty() { Ok(latents) } else { Err(wrong) }
+    }
+
+    /// What to say of a size that the model was not made for.
+    pub(crate) fn beyond(&self, num_frames: usize, width: usize, height: usize) -> Vec<String> {
+        let Defaults { width: w, height: h, num_frames: n, .. } = self.defaults;
+        let mut notices = Vec::new();
+        // CogVideoX 1.5 was made for pictures on end, too.
+        let on_end = self.checkpoint.family().version == Version::V1_5 && width < height;
+        let (most_width, most_height) = if on_end { (h, w) } else { (w, h) };
+        if width > most_width || height > most_height || num_frames > n {
+            notices.push(format!(
+                "{width}x{height} with {num_frames} frames is beyond the {w}x{h} with {n} frames \
+                 that the model was configured for; expect less of it"
+            ));
+        }
+        if self.checkpoint.family().positions == Positions::Learned && num_frames != n {
+            notices.push(format!(
+                "the model has learned its positions for {n} frames: with {num_frames} sines and cosines take \
+                 their place, as in diffusers; expect less of it"
+            ));
+        }
+        notices
     }
 
     /// Bytes of memory a request needs, in fp32, where there are so many.
@@ -104,6 +144,12 @@ impl Model {
             transformer_parameters: parameters.transformer,
             text_encoder_parameters: parameters.text_encoder,
             vae_parameters: parameters.vae,
+            input: match self.conditioning() {
+                Conditioning::Text => ModelInput::Unspecified,
+                Conditioning::Image => ModelInput::Image,
+                Conditioning::Control => ModelInput::ControlVideo,
+            }
+            .into(),
         }
     }
 }

@@ -1,4 +1,5 @@
 mod adapters;
+mod input;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::output;
 use crate::registry::{Adapters, RegisteredAdapter};
 use crate::settings::{RequestLimits, Residency};
 pub(crate) use adapters::{ChosenAdapter, MAX_CHOICES, choose, expected};
+pub(crate) use input::Given;
 
 /// Passes a request that an orchestrator of this checkpoint with these adapters would accept,
 /// without any stage.
@@ -49,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) format: OutputFormat,
     pub(crate) initial_latents: Option<Tensor>,
     pub(crate) return_latents: bool,
+    /// What the video is made from beside the prompt.
+    pub(crate) given: Option<Given>,
     /// In the order of the request.
     pub(crate) adapters: Vec<ChosenAdapter>,
     /// `[tokens, width]` of one prompt's embedding.
@@ -58,12 +62,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Checks a request against the model and the limits, all at once, before any work.
+    /// Checks a request against the model and the limits, all at once, before any work. Reads the image, or the video's
+    /// first frame: work for a thread that may block.
     ///
     /// # Errors
     /// [`Failure::Invalid`] with every violation.
     pub(crate) fn new(
-        request: GenerateVideoRequest,
+        mut request: GenerateVideoRequest,
         model: &Model,
         adapters: &Adapters,
         limits: &RequestLimits,
@@ -86,35 +91,38 @@ impl Plan {
             notices.push("guidance is off, so the negative prompt has no effect".to_owned());
         }
 
+        let given = input::given(&mut request, model, limits, &mut invalid);
         let defaults = model.defaults();
-        let num_frames = request.num_frames.map_or(defaults.num_frames, |n| n as usize);
+        let num_frames = given
+            .as_ref()
+            .map_or(defaults.num_frames, |given| given.num_frames(defaults.num_frames));
+        let num_frames = request.num_frames.map_or(num_frames, |n| n as usize);
         let width = request.width.map_or(defaults.width, |n| n as usize);
         let height = request.height.map_or(defaults.height, |n| n as usize);
         let latents = match model.geometry(num_frames, width, height) {
             Ok(latents) => Some(latents),
             Err(errors) => {
-                for error in errors {
-                    invalid.add(error.field().unwrap_or("num_frames"), &error);
+                for (field, error) in errors {
+                    invalid.add(field, error);
                 }
                 None
             }
         };
         if latents.is_some() {
+            let encoded = given.as_ref().map_or(0, |given| given.encoded_frames(num_frames));
             let workload = Workload {
                 batch: 1 + usize::from(guided),
                 num_frames,
                 height,
                 width,
+                encoded_frames: encoded,
                 tiled: false,
             };
             check_memory(model, &workload, limits, residency, &mut invalid);
-            let trained = (defaults.width, defaults.height, defaults.num_frames);
-            if width > trained.0 || height > trained.1 || num_frames > trained.2 {
-                notices.push(format!(
-                    "{width}x{height} with {num_frames} frames is beyond the {}x{} with {} frames \
-                     that the model was configured for; expect less of it",
-                    trained.0, trained.1, trained.2
-                ));
+            notices.extend(model.beyond(num_frames, width, height));
+            if let Some(given) = &given {
+                let size = [num_frames, width, height];
+                given.check(size, sampling.num_inference_steps, &mut notices, &mut invalid);
             }
         }
 
@@ -157,6 +165,7 @@ impl Plan {
             format,
             initial_latents,
             return_latents: request.return_latents,
+            given,
             adapters,
             embedding_shape,
             notices,
@@ -172,6 +181,7 @@ impl Plan {
             fps: self.fps,
             num_videos: self.num_videos,
             adapters: self.adapters.iter().map(ChosenAdapter::accepted).collect(),
+            strength: self.given.as_ref().and_then(|given| given.strength),
         }
     }
 

@@ -31,7 +31,7 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
-use crate::generation::Generation;
+use crate::generation::{Generation, blocking};
 use crate::model::Model;
 use crate::pins::Pinning;
 use crate::plan::Plan;
@@ -40,7 +40,7 @@ use crate::settings::{Residency, Settings};
 pub(crate) use denoiser::DenoiseEvent;
 pub(crate) use prepare::PrepareEvent;
 pub(crate) use text_encoder::EncodeEvent;
-pub(crate) use vae::DecodeEvent;
+pub(crate) use vae::{DecodeEvent, FramesEvent};
 
 /// Serves the public API until `shutdown` begins, then drains.
 ///
@@ -53,7 +53,6 @@ pub async fn run(
     shutdown: &Shutdown,
 ) -> Result<(), Fatal> {
     let checkpoint = Checkpoint::open(&settings.model).map_err(Fatal::usage)?;
-    checkpoint.served().map_err(Fatal::usage)?;
     let (max_request_bytes, page) = (settings.limits.max_request_bytes, settings.page);
     let stages = Arc::new(Stages::new(&settings));
     let registry = {
@@ -216,9 +215,11 @@ impl GenerationService for Orchestrator {
         let ahead = self.gate.admitted();
         let call = self.gate.admit(request.metadata())?;
         let trace = TraceId::of(request.metadata()).unwrap_or_else(TraceId::random);
-        let (limits, residency) = (&self.settings.limits, self.settings.residency);
-        let adapters = self.registry.adapters();
-        let plan = Plan::new(request.into_inner(), &self.model, &adapters, limits, residency)?;
+        let (limits, residency) = (self.settings.limits.clone(), self.settings.residency);
+        let (adapters, model) = (self.registry.adapters(), Arc::clone(&self.model));
+        let request = request.into_inner();
+        let plan = move || Plan::new(request, &model, &adapters, &limits, residency);
+        let plan = call.receive(blocking(plan)).await?;
         let pinned = self.settings.adapters.pins.iter().any(|pin| pin.is_of(&plan.adapters));
         let terms = Terms { trace, deadline: call.deadline() };
         let span = tracing::info_span!("generation", id = %trace);

@@ -3,12 +3,16 @@ use std::sync::Arc;
 
 use clap::Args;
 use cogwheel_service::{Address, MemorySize, Page, Tiling};
+use cogwheel_video::ReadLimits;
 
 use crate::pins::Pin;
 use crate::registry::RegisteredAdapter;
 
 /// Bytes of one request's message, unless the settings say otherwise.
 pub const MAX_REQUEST_BYTES: usize = 64 << 20;
+
+/// Pixels of an image that a request brings, unless the settings say otherwise: what phones' cameras have.
+const MAX_INPUT_PIXELS: u64 = 50_000_000;
 
 /// Settings of the orchestrator.
 #[derive(Args, Clone, Debug)]
@@ -64,7 +68,10 @@ pub struct RequestLimits {
     #[arg(long, env = "COGWHEEL_MAX_GENERATIONS", value_name = "N", default_value_t = 16,
         value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub max_generations: u32,
-    /// Bytes of one request's message; initial latents are the largest part of it
+    /// Pixels of an image or of a video's frame that a request brings
+    #[arg(long, env = "COGWHEEL_MAX_INPUT_PIXELS", value_name = "N", default_value_t = MAX_INPUT_PIXELS)]
+    pub max_input_pixels: u64,
+    /// Bytes of one request's message; initial latents, or an image or video, are the largest part of it
     #[arg(long, env = "COGWHEEL_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = MAX_REQUEST_BYTES)]
     pub max_request_bytes: usize,
     /// What the vae's --vae-tiling is, by which the memory of a request is judged
@@ -87,10 +94,18 @@ impl Default for RequestLimits {
             max_videos: 16,
             max_steps: 1000,
             max_prompt_chars: 20_000,
+            max_input_pixels: MAX_INPUT_PIXELS,
             max_generations: 16,
             max_request_bytes: MAX_REQUEST_BYTES,
             vae_tiling: Tiling::Auto,
         }
+    }
+}
+
+impl RequestLimits {
+    /// What bounds the reading of an image or video.
+    pub(crate) fn reading(&self) -> ReadLimits {
+        ReadLimits { max_pixels: self.max_input_pixels, ..ReadLimits::default() }
     }
 }
 

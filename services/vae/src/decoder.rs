@@ -15,10 +15,14 @@ use cogwheel_models::{checkpoint::Checkpoint, config::VaeConfig, vae};
 use cogwheel_tensor::{DType, Storage, Tensor, TensorError};
 use cogwheel_weights::Weights;
 
-use canvas::{Canvas, Tile};
+use canvas::Canvas;
 use latents::Latents;
 
-use crate::{VaeError, chunked::ChunkedGraph};
+use crate::{
+    VaeError,
+    chunked::ChunkedGraph,
+    seams::{Tile, in_order},
+};
 
 /// Latents to frames, chunk by chunk, and tile by tile where asked to: memory is bounded by these, not by the clip.
 #[derive(Debug)]
@@ -149,24 +153,19 @@ impl Decoder {
         on_decoded: &mut impl FnMut(Decoded) -> ControlFlow<()>,
         cancellation: &CancellationToken,
     ) -> Result<(), VaeError> {
-        let [rows, columns] = tiles.cuts(latents.sides);
-        let num_tiles = rows.len() * columns.len();
+        let num_tiles = in_order(tiles, latents.sides).count();
         let mut canvas = Canvas::new(latents, tiles, self.compression);
-        let mut done = 0;
-        for row in &rows {
-            for (at, column) in columns.iter().enumerate() {
-                if on_decoded(Decoded::Tiles { tiles: done, num_tiles }).is_break() {
-                    return Ok(());
-                }
-                let [height, width] = [row, column].map(|side| side.len() * self.compression[1]);
-                let mut tile = Tile::new(height, width);
-                let collect = |_, planes| tile.push(&planes).map(ControlFlow::Continue);
-                self.decode_window(latents, [row.clone(), column.clone()], collect, cancellation)?;
-                canvas.place(tile, row, (at, column));
-                done += 1;
+        for (done, (row, column, at)) in in_order(tiles, latents.sides).enumerate() {
+            if on_decoded(Decoded::Tiles { tiles: done, num_tiles }).is_break() {
+                return Ok(());
             }
+            let sides = [&row, &column].map(|side| side.len() * self.compression[1]);
+            let mut tile = Tile::new(3, sides);
+            let collect = |_, planes| tile.push(&planes).map(ControlFlow::Continue);
+            self.decode_window(latents, [row.clone(), column.clone()], collect, cancellation)?;
+            canvas.place(tile, &row, (at, &column));
         }
-        if on_decoded(Decoded::Tiles { tiles: done, num_tiles }).is_break() {
+        if on_decoded(Decoded::Tiles { tiles: num_tiles, num_tiles }).is_break() {
             return Ok(());
         }
         for chunk in canvas.into_chunks() {

@@ -1,21 +1,51 @@
+mod clip;
 mod posterior;
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    ops::{ControlFlow, Range},
+    time::Duration,
+};
 
-use cogwheel_diffusion::geometry;
+use cogwheel_diffusion::geometry::{self, Tiles};
 use cogwheel_engine::{CancellationToken, Output, Runtime, Session, SessionOptions};
 use cogwheel_models::{checkpoint::Checkpoint, config::VaeConfig, vae};
-use cogwheel_tensor::{DType, Tensor};
+use cogwheel_tensor::Tensor;
 use cogwheel_weights::Weights;
 
-use crate::{VaeError, chunked::ChunkedGraph};
-pub use posterior::Posterior;
+use crate::{
+    VaeError,
+    chunked::ChunkedGraph,
+    seams::{Seams, Tile, in_order},
+};
+use clip::Clip;
+pub use posterior::{LatentUse, Posterior};
 
-/// Frames to the distribution of their latents, chunk by chunk: memory is bounded by a chunk, not by the clip.
+/// Frames to the distribution of their latents, chunk by chunk, and tile by tile where asked to: memory is bounded by
+/// these, not by the clip.
 #[derive(Debug)]
 pub struct Encoder {
     graph: ChunkedGraph,
     spatial_compression: usize,
+    latent_channels: usize,
+}
+
+/// How far encoding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoded {
+    /// So many frames of all are encoded.
+    Frames {
+        /// Encoded.
+        frames: usize,
+        /// Of all.
+        num_frames: usize,
+    },
+    /// So many tiles of all frames are encoded.
+    Tiles {
+        /// Encoded.
+        tiles: usize,
+        /// Of all.
+        num_tiles: usize,
+    },
 }
 
 impl Encoder {
@@ -46,91 +76,105 @@ impl Encoder {
         Ok(Self {
             graph: ChunkedGraph::new(session, encoder.caches),
             spatial_compression: config.spatial_compression_ratio(),
+            latent_channels: config.latent_channels,
         })
     }
 
-    /// Encodes `frames`, fp32 [frames, height, width, 3] in 0..1; tells after each chunk how many are done, which can break
-    /// off: then there is no result, and no error.
+    /// Encodes `frames` [frames, height, width, 3], U8, or fp32 in 0..1; tells after each chunk or tile how far it is,
+    /// which can break off: then there is no result, and no error.
     ///
     /// As diffusers' `VideoProcessor.normalize` and `AutoencoderKLCogVideoX.encode`: `8 n + 1` frames give `2 n + 1` latent
-    /// ones.
+    /// ones. With `tiles`, and where latents are larger than one, as `tiled_encode`.
     ///
     /// # Errors
     /// [`VaeError::Frames`]; [`cogwheel_engine::EngineError::Cancelled`] when the token fires.
     pub fn encode(
         &mut self,
         frames: &Tensor,
-        mut on_frames: impl FnMut(usize) -> ControlFlow<()>,
+        tiles: Option<Tiles>,
+        mut on_encoded: impl FnMut(Encoded) -> ControlFlow<()>,
         cancellation: &CancellationToken,
     ) -> Result<Option<Posterior>, VaeError> {
-        let [count, height, width] = self.sides(frames)?;
-        let values = frames.as_f32()?;
-        let (mut carried, mut moments) = (Vec::new(), Vec::new());
-        for chunk in geometry::encode_chunks(count) {
+        let clip = Clip::new(frames, self.spatial_compression)?;
+        let sides = clip.sides.map(|side| side / self.spatial_compression);
+        let Some(tiles) = tiles.filter(|tiles| tiles.cut(sides)) else {
+            let num_frames = clip.frames;
+            let window = [0..sides[0], 0..sides[1]];
+            let on_chunk = |frames| on_encoded(Encoded::Frames { frames, num_frames });
+            let moments = self.encode_window(&clip, &window, on_chunk, cancellation)?;
+            return moments.map(|moments| Posterior::new(&moments)).transpose();
+        };
+        let num_tiles = in_order(tiles, sides).count();
+        let mut tell = |tiles| on_encoded(Encoded::Tiles { tiles, num_tiles });
+        let mut seams = Seams::new(tiles, 1);
+        let mut whole = Vec::new();
+        for (done, (row, column, at)) in in_order(tiles, sides).enumerate() {
+            if tell(done).is_break() {
+                return Ok(None);
+            }
+            let mut tile = Tile::new(2 * self.latent_channels, [row.len(), column.len()]);
+            let window = [row.clone(), column.clone()];
+            let on_chunk = |_| ControlFlow::Continue(());
+            let moments = self.encode_window(&clip, &window, on_chunk, cancellation)?;
+            moments.iter().flatten().try_for_each(|moments| tile.push(moments))?;
+            let (tile, size) = seams.blend(tile, at);
+            whole.resize(tile.planes() * sides[0] * sides[1], 0.0);
+            copy(tile, size, &mut whole, [row.start, column.start], sides);
+        }
+        if tell(num_tiles).is_break() {
+            return Ok(None);
+        }
+        let channels = 2 * self.latent_channels;
+        let latent_frames = whole.len() / (channels * sides[0] * sides[1]).max(1);
+        let moments = Tensor::from_f32([latent_frames, channels, sides[0], sides[1]], whole)?;
+        Ok(Some(Posterior::new(&[moments])?))
+    }
+
+    /// Encodes the pixels of some rows and columns of the latents; tells after each chunk how many frames are done.
+    fn encode_window(
+        &mut self,
+        clip: &Clip<'_>,
+        window: &[Range<usize>; 2],
+        mut on_chunk: impl FnMut(usize) -> ControlFlow<()>,
+        cancellation: &CancellationToken,
+    ) -> Result<Option<Vec<Tensor>>, VaeError> {
+        let scale = self.spatial_compression;
+        let pixels = window.each_ref().map(|side| side.start * scale..side.end * scale);
+        let sides = window.each_ref().map(|side| side.len());
+        let (mut carried, mut moments) = (Vec::<Output>::new(), Vec::new());
+        for chunk in geometry::encode_chunks(clip.frames) {
             let end = chunk.end;
-            let frame_len = height * width * 3;
-            let part = &values[chunk.start * frame_len..chunk.end * frame_len];
-            let part =
-                Tensor::from_f32([chunk.len(), 3, height, width], planes(part, height * width))?;
-            let (made, caches) = self.chunk(&part, carried, cancellation)?;
+            let indices = vae::encode_inputs(chunk.len(), carried.is_empty())?;
+            let frames = clip.window(chunk, &pixels)?;
+            let made =
+                self.graph.run(("frames", &frames), &indices, sides, carried, cancellation)?;
+            let (made, caches) = made.ok_or_else(|| clip::unfit(&frames, scale))?;
             carried = caches;
             moments.push(made);
-            if on_frames(end).is_break() {
+            if on_chunk(end).is_break() {
                 return Ok(None);
             }
         }
-        Posterior::new(&moments).map(Some)
+        Ok(Some(moments))
     }
 
     /// Time spent inside ONNX Runtime by all runs so far.
     pub fn time_inside(&self) -> Duration {
         self.graph.time_inside()
     }
-
-    /// Runs the graph on one chunk; gives its moments and the caches for the next one.
-    fn chunk(
-        &mut self,
-        frames: &Tensor,
-        carried: Vec<Output>,
-        cancellation: &CancellationToken,
-    ) -> Result<(Tensor, Vec<Output>), VaeError> {
-        let &[count, _, height, width] = frames.shape() else { return Err(self.unfit(frames)) };
-        let indices = vae::encode_inputs(count, carried.is_empty())?;
-        let sides = [height, width].map(|side| side / self.spatial_compression);
-        let made = self.graph.run(("frames", frames), &indices, sides, carried, cancellation)?;
-        made.ok_or_else(|| self.unfit(frames))
-    }
-
-    /// Frames, height and width.
-    fn sides(&self, frames: &Tensor) -> Result<[usize; 3], VaeError> {
-        match *frames.shape() {
-            [count, height, width, 3]
-                if !frames.is_empty()
-                    && frames.dtype() == DType::F32
-                    && [height, width].iter().all(|side| side % self.spatial_compression == 0) =>
-            {
-                Ok([count, height, width])
-            }
-            _ => Err(self.unfit(frames)),
-        }
-    }
-
-    fn unfit(&self, frames: &Tensor) -> VaeError {
-        VaeError::Frames {
-            multiple: self.spatial_compression,
-            dtype: frames.dtype(),
-            shape: frames.shape().to_vec(),
-        }
-    }
 }
 
-/// Brightness [frames, height, width, 3] in 0..1 as [frames, 3, height, width] in -1..1.
-fn planes(frames: &[f32], area: usize) -> Vec<f32> {
-    let mut planes = Vec::with_capacity(frames.len());
-    for frame in frames.chunks_exact(3 * area) {
-        for channel in 0..3 {
-            planes.extend(frame.iter().skip(channel).step_by(3).map(|value| value * 2.0 - 1.0));
-        }
+/// Copies the first rows and columns of a tile to their place among whole planes.
+fn copy(
+    tile: &Tile,
+    [height, width]: [usize; 2],
+    whole: &mut [f32],
+    [top, left]: [usize; 2],
+    [rows, columns]: [usize; 2],
+) {
+    for (plane, row) in (0..tile.planes()).flat_map(|p| (0..height).map(move |row| (p, row))) {
+        let from = (plane * tile.height + row) * tile.width;
+        let to = (plane * rows + top + row) * columns + left;
+        whole[to..to + width].copy_from_slice(&tile.values[from..from + width]);
     }
-    planes
 }

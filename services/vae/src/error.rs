@@ -28,7 +28,7 @@ pub enum VaeError {
     },
     /// The frames are not such as this model encodes.
     #[error(
-        "frames: expected F32 [frames, height, width, 3], none of them 0, height and width multiples of {multiple}, \
+        "frames: expected U8 or F32 [frames, height, width, 3], none of them 0, height and width multiples of {multiple}, \
          found {dtype} {shape:?}"
     )]
     Frames {
@@ -39,11 +39,11 @@ pub enum VaeError {
         /// Their shape.
         shape: Vec<usize>,
     },
-    /// A tile's frames are not as large as the tile.
-    #[error("a tile: expected [frames, 3, {}, {}], found {dtype} {shape:?}", expected[0], expected[1])]
+    /// What a tile became is not as large as the tile.
+    #[error("a tile: expected F32 [frames, ..{expected:?}], found {dtype} {shape:?}")]
     Tile {
-        /// Height and width, in pixels.
-        expected: [usize; 2],
+        /// Channels, height and width.
+        expected: [usize; 3],
         /// Their dtype.
         dtype: DType,
         /// Their shape.

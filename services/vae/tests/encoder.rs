@@ -4,11 +4,11 @@
 
 use std::{ops::ControlFlow, path::Path};
 
-use cogwheel_diffusion::noise::Generator;
+use cogwheel_diffusion::{geometry::Tiles, noise::Generator};
 use cogwheel_engine::{CancellationToken, EngineError, Provider, Runtime, SessionOptions};
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_tensor::{DType, Tensor};
-use cogwheel_vae::{Encoder, Posterior, VaeError};
+use cogwheel_vae::{Encoded, Encoder, Posterior, VaeError};
 use cogwheel_weights::Weights;
 
 /// Of the root of the mean square, over that of the reference.
@@ -37,14 +37,33 @@ fn frames(count: usize, height: usize, width: usize) -> Tensor {
 }
 
 /// The distribution, and how many frames were told to be done.
-fn encode(encoder: &mut Encoder, frames: &Tensor) -> (Posterior, Vec<usize>) {
+fn encode(encoder: &mut Encoder, clip: &Tensor) -> (Posterior, Vec<usize>) {
     let mut told = Vec::new();
-    let on_frames = |done| {
-        told.push(done);
+    let on_encoded = |encoded| {
+        let Encoded::Frames { frames, num_frames } = encoded else { panic!("expected no tiles") };
+        assert_eq!(num_frames, clip.shape()[0]);
+        told.push(frames);
         ControlFlow::Continue(())
     };
-    let posterior = encoder.encode(frames, on_frames, &CancellationToken::new()).unwrap();
+    let token = CancellationToken::new();
+    let posterior = encoder.encode(clip, None, on_encoded, &token).unwrap();
     (posterior.unwrap(), told)
+}
+
+#[track_caller]
+fn check_moments(key: &str, posterior: &Posterior) {
+    let expected = reference(key);
+    let [latent_frames, channels, rows, columns] = posterior.shape();
+    assert_eq!(expected.shape(), [latent_frames, 2 * channels, rows, columns]);
+    let half = channels * rows * columns;
+    let values = expected.as_f32().unwrap();
+    let (mut means, mut log_variances) = (Vec::new(), Vec::new());
+    for frame in values.chunks_exact(2 * half) {
+        means.extend_from_slice(&frame[..half]);
+        log_variances.extend_from_slice(&frame[half..]);
+    }
+    check(&format!("{key} means"), &posterior.mode().unwrap().as_f32().unwrap(), &means);
+    check(&format!("{key} log variances"), posterior.log_variances(), &log_variances);
 }
 
 #[track_caller]
@@ -74,26 +93,45 @@ fn latents_are_those_of_diffusers() {
             for (height, width) in [(16, 24), (48, 32)] {
                 let (posterior, told) = encode(&mut encoder, &frames(count, height, width));
                 assert_eq!(told, chunks);
-                let key = format!("{name}.encoded.{count}.{height}x{width}");
-                let expected = reference(&key);
-                let [latent_frames, channels, rows, columns] = posterior.shape();
-                assert_eq!(expected.shape(), [latent_frames, 2 * channels, rows, columns]);
-                let half = channels * rows * columns;
-                let values = expected.as_f32().unwrap();
-                let (mut means, mut log_variances) = (Vec::new(), Vec::new());
-                for frame in values.chunks_exact(2 * half) {
-                    means.extend_from_slice(&frame[..half]);
-                    log_variances.extend_from_slice(&frame[half..]);
-                }
-                check(
-                    &format!("{key} means"),
-                    &posterior.mode().unwrap().as_f32().unwrap(),
-                    &means,
-                );
-                check(&format!("{key} log variances"), posterior.log_variances(), &log_variances);
+                check_moments(&format!("{name}.encoded.{count}.{height}x{width}"), &posterior);
             }
         }
     }
+}
+
+#[test]
+fn tiles_are_blended_as_diffusers_blends_them() {
+    let tiles = Tiles::of([6, 5]);
+    for name in ["sincos", "rope"] {
+        let mut encoder = encoder(name);
+        for (count, height, width, tile_count) in [(9, 88, 72, 9), (17, 96, 32, 3), (1, 24, 56, 2)]
+        {
+            let mut told = Vec::new();
+            let on_encoded = |encoded| {
+                let Encoded::Tiles { tiles, num_tiles } = encoded else { panic!("no tile") };
+                assert_eq!(num_tiles, tile_count);
+                told.push(tiles);
+                ControlFlow::Continue(())
+            };
+            let clip = frames(count, height, width);
+            let token = CancellationToken::new();
+            let posterior = encoder.encode(&clip, Some(tiles), on_encoded, &token).unwrap();
+            assert_eq!(told, (0..=tile_count).collect::<Vec<_>>());
+            let key = format!("{name}.encoded.tiled.6x5.{count}.{height}x{width}");
+            check_moments(&key, &posterior.unwrap());
+        }
+    }
+}
+
+#[test]
+fn bytes_are_encoded_as_the_brightness_that_they_stand_for() {
+    let bytes: Vec<u8> = (0..9 * 16 * 24 * 3).map(|i| (i * 7919 % 256) as u8).collect();
+    let brightness = bytes.iter().map(|byte| f32::from(*byte) / 255.0).collect();
+    let shape = [9, 16, 24, 3];
+    let mut encoder = encoder("sincos");
+    let of_bytes = encode(&mut encoder, &Tensor::new(DType::U8, shape, bytes).unwrap()).0;
+    let of_brightness = encode(&mut encoder, &Tensor::from_f32(shape, brightness).unwrap()).0;
+    assert_eq!(of_bytes.mode().unwrap(), of_brightness.mode().unwrap());
 }
 
 #[test]
@@ -123,10 +161,11 @@ fn encoding_ends_where_the_caller_breaks_off_or_cancels() {
     let mut encoder = encoder("sincos");
     let clip = frames(25, 16, 24);
     let token = CancellationToken::new();
-    let broken = encoder.encode(&clip, |_| ControlFlow::Break(()), &token).unwrap();
+    let broken = encoder.encode(&clip, None, |_| ControlFlow::Break(()), &token).unwrap();
     assert!(broken.is_none());
     let cancelled = encoder.encode(
         &clip,
+        None,
         |_| {
             token.cancel();
             ControlFlow::Continue(())
@@ -141,7 +180,7 @@ fn frames_of_another_form_are_refused() {
     let mut encoder = encoder("sincos");
     let mut check = |frames: Tensor, found: &str| {
         let token = CancellationToken::new();
-        let error = encoder.encode(&frames, |_| panic!("encoded"), &token).unwrap_err();
+        let error = encoder.encode(&frames, None, |_| panic!("encoded"), &token).unwrap_err();
         assert!(error.to_string().ends_with(found), "{error}");
     };
     check(frames(1, 12, 16), "multiples of 8, found F32 [1, 12, 16, 3]");

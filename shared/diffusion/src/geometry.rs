@@ -14,7 +14,7 @@ pub use tiles::{Cuts, Tiles};
 const DECODE_BATCH: usize = 2;
 
 /// Frames that the encoder takes at a time: `num_sample_frames_batch_size`.
-const ENCODE_BATCH: usize = 8;
+pub const ENCODE_BATCH: usize = 8;
 
 /// The sizes in a checkpoint's configurations that a video's geometry follows from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ mod box_muller;
 mod mersenne_twister;
 
 use box_muller::BLOCK;
+use cogwheel_tensor::Storage;
 use half::{bf16, f16};
 use mersenne_twister::MersenneTwister;
 
@@ -57,6 +58,15 @@ impl Generator {
     /// `count` values of `torch.randn(count, generator=g, dtype=torch.bfloat16)`.
     pub fn normal_bf16(&mut self, count: usize) -> Vec<bf16> {
         self.normal_narrow(count, bf16::from_f32, bf16::from_f64)
+    }
+
+    /// `count` values of `torch.randn` in the dtype of `storage`, as fp32.
+    pub fn normal_in(&mut self, storage: Storage, count: usize) -> Vec<f32> {
+        match storage {
+            Storage::Fp32 => self.normal_f32(count),
+            Storage::Fp16 => self.normal_f16(count).into_iter().map(f32::from).collect(),
+            Storage::Bf16 => self.normal_bf16(count).into_iter().map(f32::from).collect(),
+        }
     }
 
     /// The bytes of `g.get_state()`, 5056 of them.

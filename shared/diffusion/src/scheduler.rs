@@ -106,6 +106,21 @@ impl Scheduler {
         &self.timesteps
     }
 
+    /// Mixes a clean sample with `noise`, in its place, as much as there is of either where step `index` begins: the
+    /// schedulers' `add_noise`, which takes roots in the precision of the sample.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not a step, or the two are not equally long.
+    pub fn add_noise(&self, index: usize, clean: &[f32], noise: &mut [f32]) {
+        assert_eq!(clean.len(), noise.len(), "noise and sample differ in length");
+        let alpha = self.steps[index].alpha;
+        let (of_clean, of_noise) = (alpha.sqrt(), (1.0 - alpha).sqrt());
+        for (noise, clean) in noise.iter_mut().zip(clean) {
+            *noise = of_clean * clean + of_noise * *noise;
+        }
+    }
+
     /// Takes step `index` of [`Self::timesteps`]: moves `sample` to the next timestep by what the model said of it.
     ///
     /// `noise(count)` is asked for normal values exactly as often as diffusers draws them: never by DDIM; by DPM
@@ -124,7 +139,7 @@ impl Scheduler {
         noise: &mut dyn FnMut(usize) -> Vec<f32>,
     ) {
         assert_eq!(model_output.len(), sample.len(), "model output and sample differ in length");
-        let Coefficients { alpha_sqrt, beta_sqrt, update } = self.steps[index];
+        let Coefficients { alpha_sqrt, beta_sqrt, update, .. } = self.steps[index];
         if index == 0 {
             self.previous = None;
         }

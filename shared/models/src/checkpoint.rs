@@ -5,6 +5,7 @@ mod error;
 mod family;
 mod folder;
 mod memory;
+mod sides;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ pub use defaults::Defaults;
 pub use error::CheckpointError;
 pub use family::{Conditioning, Family, Positions, Version};
 pub use memory::{MemoryEstimate, StageMemory, Workload};
+pub use sides::{SideLimit, SideLimits};
 
 use crate::{
     config::{SchedulerFileConfig, TextEncoderConfig, TransformerConfig, VaeConfig},
@@ -97,21 +99,6 @@ impl Checkpoint {
         self.family
     }
 
-    /// Whether this build can serve the family.
-    ///
-    /// # Errors
-    /// [`CheckpointError::NotServed`], which names the family.
-    pub fn served(&self) -> Result<(), CheckpointError> {
-        match self.family {
-            Family {
-                version: Version::V1_0,
-                conditioning: Conditioning::Text,
-                positions: Positions::SinCos | Positions::Rope,
-            } if self.transformer.ofs_embed_dim.is_none() => Ok(()),
-            family => Err(CheckpointError::NotServed { dir: self.dir.clone(), family }),
-        }
-    }
-
     /// What a request that leaves things open gets.
     pub fn defaults(&self) -> Defaults {
         Defaults::of(self)
@@ -120,7 +107,8 @@ impl Checkpoint {
     /// What a guided request that leaves sizes open computes.
     pub fn default_workload(&self) -> Workload {
         let Defaults { num_frames, height, width, .. } = self.defaults();
-        Workload { batch: 2, num_frames, height, width, tiled: false }
+        let encoded_frames = self.encoded_frames(num_frames, false);
+        Workload { batch: 2, num_frames, height, width, encoded_frames, tiled: false }
     }
 
     /// What the geometry of its videos follows from.

@@ -26,7 +26,10 @@ pub mod io {
     pub const TEXT: &str = "text";
     /// `[1, inner_dim]`: the timestep, shared by the batch, as sines and cosines.
     pub const TIMESTEP_PROJECTION: &str = "timestep_projection";
-    /// `[1, tokens, inner_dim]`: sin-cos positions of the video's tokens.
+    /// `[1, ofs_embed_dim]`: the number that 1.5's image-to-video model is given beside it, likewise.
+    pub const OFS_PROJECTION: &str = "ofs_projection";
+    /// `[1, tokens, inner_dim]`: sin-cos positions of the video's tokens; in a model with a learned table
+    /// `[1, max_text_seq_length + tokens, inner_dim]`, those of the text first.
     pub const POSITIONS: &str = "positions";
     /// `[max_text_seq_length + tokens, attention_head_dim / 2]`: 1 for text, then the video's.
     pub const ROTARY_COS: &str = "rotary_cos";
@@ -44,20 +47,6 @@ pub mod io {
     pub const PREDICTION: &str = "prediction";
 }
 
-/// Why no graph can be made of a config.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum TransformerError {
-    /// The config asks for a part that graphs are not made with.
-    #[error("transformer config: `{key}` is not supported yet")]
-    Unsupported {
-        /// The key in `transformer/config.json`.
-        key: &'static str,
-    },
-    /// The parts do not fit together.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-}
-
 /// diffusers' `CogVideoXTransformer3DModel.forward`, computed in `dtype`, for any batch and any
 /// number of video tokens. Weights keep their names in the checkpoint.
 ///
@@ -67,14 +56,8 @@ pub enum TransformerError {
 /// which nothing reads, is left out.
 ///
 /// # Errors
-/// [`TransformerError::Unsupported`] for a learned position table and for `ofs_embed_dim`.
-pub fn transformer(config: &TransformerConfig, dtype: DType) -> Result<Model, TransformerError> {
-    if config.use_learned_positional_embeddings {
-        return Err(TransformerError::Unsupported { key: "use_learned_positional_embeddings" });
-    }
-    if config.ofs_embed_dim.is_some() {
-        return Err(TransformerError::Unsupported { key: "ofs_embed_dim" });
-    }
+/// [`GraphError`] where the parts do not fit together.
+pub fn transformer(config: &TransformerConfig, dtype: DType) -> Result<Model, GraphError> {
     let mut builder = GraphBuilder::new("transformer");
     build(&mut builder, config, dtype)?;
     Ok(builder.finish())

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use cogwheel_cli::args::{Command, Invocation, parse};
-use cogwheel_cli::chain::{ChainSettings, StageQueue, open_served};
+use cogwheel_cli::chain::{ChainSettings, StageQueue, open_checkpoint};
 use cogwheel_cli::sums;
 use cogwheel_orchestrator::RegisteredAdapter;
 
@@ -16,7 +16,7 @@ pub(crate) fn of(demo: &Path) -> anyhow::Result<(ChainSettings, Vec<String>)> {
             .map_err(|error| anyhow::anyhow!("{error}; `git checkout demo` brings it back"))?;
     }
     let checkpoint =
-        open_served(&demo.join("model")).map_err(|fatal| anyhow::anyhow!(fatal.message))?;
+        open_checkpoint(&demo.join("model")).map_err(|fatal| anyhow::anyhow!(fatal.message))?;
     let mut folders: Vec<_> = std::fs::read_dir(demo.join("adapters"))
         .with_context(|| format!("{}: expected a folder of adapters", demo.display()))?
         .map(|entry| Ok(entry?.path()))
@@ -42,6 +42,7 @@ pub(crate) fn of(demo: &Path) -> anyhow::Result<(ChainSettings, Vec<String>)> {
         queue: StageQueue { depth: 1 },
         max_videos: 1,
         size: [None; 3],
+        from_video: false,
         adapters: Default::default(),
         variants: Default::default(),
         given_adapters,

@@ -50,13 +50,14 @@ pub struct GenerateArgs {
     /// What the video does not show
     #[arg(long, value_name = "TEXT")]
     pub negative_prompt: Option<String>,
-    /// Picture the video starts from (not in this build yet)
-    #[arg(long, value_name = "FILE")]
+    /// Picture the video starts from, for models that want one: PNG, JPEG or WebP; it is resized to the video's size
+    #[arg(long, value_name = "FILE", conflicts_with = "video")]
     pub image: Option<PathBuf>,
-    /// Video to start from (not in this build yet)
+    /// Video the new one is made of, or that controls it where the model wants one: MP4 (H.264), GIF, or a folder
+    /// of pictures in the order of their names. Its first frames are taken, and resized to the new one's size
     #[arg(long, value_name = "FILE|FOLDER")]
     pub video: Option<PathBuf>,
-    /// How far to depart from --video (not in this build yet)
+    /// How far to depart from --video, above 0 and at most 1 [default: 0.8]
     #[arg(long, value_name = "STRENGTH", allow_negative_numbers = true)]
     pub strength: Option<f64>,
     /// Pixels, a multiple of 16
@@ -65,7 +66,7 @@ pub struct GenerateArgs {
     /// Pixels, a multiple of 16
     #[arg(long, help_heading = SIZE, value_name = "N", allow_negative_numbers = true)]
     pub height: Option<u32>,
-    /// Frames, 8n+1
+    /// Frames, 8n+1; with --video by default as many as it has, at most the model's
     #[arg(long, help_heading = SIZE, value_name = "N", allow_negative_numbers = true)]
     pub num_frames: Option<u32>,
     /// Frames per second of the file

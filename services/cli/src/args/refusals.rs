@@ -8,11 +8,9 @@ use super::{AdaptersAction, AdaptersArgs, GenerateArgs, ServeArgs};
 
 /// Refuses what this build of `generate` cannot honour yet.
 pub(super) fn generate(args: &GenerateArgs) -> Result<(), Fatal> {
-    refuse(&[
-        (args.image.is_some(), "--image"),
-        (args.video.is_some(), "--video"),
-        (args.strength.is_some(), "--strength"),
-    ])?;
+    if args.strength.is_some() && args.video.is_none() {
+        return Err(Fatal::usage("--strength: expected with --video only, found without"));
+    }
     if args.model.is_some() && !args.adapter.is_empty() {
         return Err(Fatal::usage(
             "--adapter: expected with --endpoint only, found with --model, which has no registered \
@@ -77,15 +75,6 @@ pub(super) fn with_endpoint(
             "{option}: expected with --model only, found with --endpoint, whose server has its own"
         ))),
     }
-}
-
-/// One line that names every option that was given.
-fn refuse(options: &[(bool, &str)]) -> Result<(), Fatal> {
-    let given: Vec<_> = options.iter().filter(|(given, _)| *given).map(|(_, name)| *name).collect();
-    if given.is_empty() {
-        return Ok(());
-    }
-    Err(Fatal::usage(format!("{}: this build cannot honour this yet", given.join(", "))))
 }
 
 /// In the option's name, as the command line has it.

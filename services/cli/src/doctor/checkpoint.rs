@@ -18,10 +18,7 @@ pub(super) fn findings(model: &Path, memory: Option<u64>) -> Vec<Finding> {
             return vec![Finding::bad(SUBJECT, format!("{error}: {advice}"))];
         }
     };
-    let mut findings = vec![match checkpoint.served() {
-        Ok(_) => Finding::good(SUBJECT, checkpoint.family().to_string()),
-        Err(error) => Finding::bad(SUBJECT, error.to_string()),
-    }];
+    let mut findings = vec![Finding::good(SUBJECT, checkpoint.family().to_string())];
     findings.push(match Weights::of(&checkpoint) {
         Ok(Weights(parts)) => {
             let parts = [parts.text_encoder, parts.transformer, parts.vae];

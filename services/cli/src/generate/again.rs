@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum as _;
 use cogwheel_api::generation::v1::{AcceptedAdapter, AdapterChoice};
-use cogwheel_orchestrator::{AdapterMetadata, RegisteredAdapter, VideoMetadata};
+use cogwheel_orchestrator::{AdapterMetadata, Digests, RegisteredAdapter, VideoMetadata};
 use cogwheel_service::Fatal;
 use cogwheel_video::{MetadataError, read_metadata};
 
@@ -85,11 +85,13 @@ pub(super) enum AgainError {
         /// What is stated now.
         found: Option<f64>,
     },
-    /// The noise that it was made from is not given, or is another.
-    #[error("--from {}: expected --initial-latents with digest {expected}, with which it was made, found {found}", .path.display())]
-    Latents {
+    /// The noise, image or video that it was made from is not given, or is another.
+    #[error("--from {}: expected {option} with digest {expected}, with which it was made, found {found}", .path.display())]
+    Other {
         /// The video.
         path: PathBuf,
+        /// The option that gives it.
+        option: &'static str,
         /// Digest of what it was made from.
         expected: String,
         /// Digest of what is given, or none.
@@ -162,6 +164,7 @@ impl Again {
         args.num_inference_steps.get_or_insert(from.num_inference_steps);
         args.guidance_scale.get_or_insert(from.guidance_scale);
         args.seed.get_or_insert(from.seed);
+        args.strength = args.strength.or(from.strength);
         // Whether guidance varies follows from the scheduler where another one is asked for.
         if *args.scheduler.get_or_insert(self.scheduler) == self.scheduler {
             args.dynamic_cfg.get_or_insert(if from.dynamic_cfg { Switch::On } else { Switch::Off });
@@ -173,17 +176,27 @@ impl Again {
         self.metadata.compare
     }
 
-    /// Checks the noise that was given against what the video was made from.
+    /// Checks the noise, image or video that was given against what the video was made from.
     ///
     /// # Errors
-    /// [`AgainError::Latents`].
-    pub(super) fn check_latents(&self, digest: Option<String>) -> Result<(), AgainError> {
-        let Some(expected) = self.metadata.initial_latents.clone() else { return Ok(()) };
-        let found = digest.unwrap_or_else(|| "none".to_owned());
-        if expected == found {
-            return Ok(());
+    /// [`AgainError::Other`].
+    pub(super) fn check_digests(&self, digests: &Digests) -> Result<(), AgainError> {
+        let from = &self.metadata.digests;
+        for (option, expected, found) in [
+            ("--initial-latents", &from.initial_latents, &digests.initial_latents),
+            ("--image", &from.image, &digests.image),
+            ("--video", &from.video, &digests.video),
+        ] {
+            if expected.is_some() && expected != found {
+                return Err(AgainError::Other {
+                    path: self.path.clone(),
+                    option,
+                    expected: expected.as_deref().map(printable).unwrap_or_default(),
+                    found: found.clone().unwrap_or_else(|| "none".to_owned()),
+                });
+            }
         }
-        Err(AgainError::Latents { path: self.path.clone(), expected, found })
+        Ok(())
     }
 
     /// Puts the adapters that the video was made with first, in its order and at its scales where none is

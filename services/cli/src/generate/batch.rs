@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum as _;
 use cogwheel_api::denoiser::v1::Scheduler;
 use cogwheel_api::generation::v1::{AdapterChoice, GenerateVideoRequest};
+use cogwheel_orchestrator::Digests;
 use cogwheel_service::Fatal;
 use cogwheel_video::read_metadata;
 use cogwheel_weights::Weights;
@@ -56,6 +57,7 @@ struct LineSettings {
     scheduler: Option<SchedulerName>,
     dynamic_cfg: Option<bool>,
     seed: Option<u64>,
+    strength: Option<f64>,
     adapters: Option<Vec<LineAdapter>>,
 }
 
@@ -194,6 +196,7 @@ impl Line {
             request.scheduler = Scheduler::from(scheduler).into();
         }
         request.dynamic_cfg = line.dynamic_cfg.or(request.dynamic_cfg);
+        request.strength = line.strength.or(request.strength);
         request.seed = line.seed.or_else(|| Some(request.seed?.wrapping_add(index as u64)));
         if let Some(adapters) = &line.adapters {
             let choice = |adapter: &LineAdapter| AdapterChoice {
@@ -211,13 +214,13 @@ pub(super) fn is_made(
     video: &Target,
     latents: Option<&Target>,
     request: &GenerateVideoRequest,
-    initial_latents: Option<&str>,
+    digests: &Digests,
 ) -> bool {
     let path = video.path(0);
     let Some(made) = metadata_beside(&path) else { return false };
     if !is_whole(video.kind(), &path, made.num_frames)
         || latents.is_some_and(|latents| !latents.path(0).is_file())
-        || made.initial_latents.as_deref() != initial_latents
+        || made.digests != *digests
     {
         return false;
     }
@@ -239,6 +242,7 @@ pub(super) fn is_made(
         && is_scheduler
         && request.dynamic_cfg.is_none_or(|asked| asked == made.dynamic_cfg)
         && request.seed.is_none_or(|asked| asked == made.seed)
+        && request.strength.is_none_or(|asked| made.strength == Some(asked))
         && adapters.eq(of_made)
 }
 

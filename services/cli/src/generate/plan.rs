@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_denoiser::AdapterSettings;
-use cogwheel_orchestrator::AdapterArgs;
+use cogwheel_orchestrator::{AdapterArgs, Digests};
 use cogwheel_service::{Address, Fatal};
 use cogwheel_tensor::Tensor;
 use cogwheel_weights::Digest;
@@ -16,6 +16,7 @@ use crate::output::{Kind, Target};
 use super::adapters::{Loras, choices};
 use super::again::Again;
 use super::batch::{Batch, is_made};
+use super::brought::Brought;
 use super::comparison::NO_TENSORS;
 use super::request::request;
 
@@ -98,12 +99,13 @@ impl Plan {
             Some(path) => Some(latents::read(path).map_err(Fatal::usage)?),
             None => None,
         };
+        let brought = Brought::read(args.image.as_deref(), args.video.as_deref(), args.num_frames)?;
         let digest = |tensor: &Tensor| Digest::of(tensor.bytes()).to_string();
-        let latents_digest = initial_latents.as_ref().map(digest);
+        let digests = brought.digests(initial_latents.as_ref().map(digest));
         if let Some(again) = &again {
-            again.check_latents(latents_digest.clone())?;
+            again.check_digests(&digests)?;
         }
-        let mut request = request(&args, video.kind(), initial_latents.as_ref());
+        let mut request = request(&args, video.kind(), initial_latents.as_ref(), &brought);
         let mut notices = Vec::new();
         if let Some(dir) = &args.model {
             notices.extend(args.compute.storage_notice());
@@ -121,7 +123,7 @@ impl Plan {
                 Source::Endpoint(address)
             }
             (None, Some(dir)) => {
-                let checkpoint = chain::open_served(&dir)?;
+                let checkpoint = chain::open_checkpoint(&dir)?;
                 loras = Loras::for_model(&args.lora, &checkpoint)?;
                 request.adapters.clone_from(&loras.choices);
                 if let Some(again) = &again {
@@ -136,6 +138,7 @@ impl Plan {
                     queue: StageQueue { depth: 1 },
                     max_videos: MAX_VIDEOS,
                     size: [request.num_frames, request.height, request.width],
+                    from_video: request.video.is_some(),
                     adapters: AdapterArgs::default(),
                     variants: AdapterSettings::default(),
                     given_adapters: loras.registered.clone(),
@@ -166,7 +169,7 @@ impl Plan {
                 plan.jobs.push(job);
             }
             Some(batch) => {
-                plan.add_lines(batch, &job, args.skip_broken_lines, latents_digest.as_deref())?;
+                plan.add_lines(batch, &job, args.skip_broken_lines, &digests)?;
             }
         }
         Ok(plan)
@@ -181,7 +184,7 @@ impl Plan {
         batch: Batch,
         of_all: &Job,
         skip_broken: bool,
-        initial_latents: Option<&str>,
+        digests: &Digests,
     ) -> Result<(), Fatal> {
         let Batch { lines, broken } = batch;
         self.broken_lines = broken.len();
@@ -200,7 +203,7 @@ impl Plan {
                 }
                 self.notices.push(message);
                 self.broken_lines += 1;
-            } else if is_made(&job.video, job.latents.as_ref(), &job.request, initial_latents) {
+            } else if is_made(&job.video, job.latents.as_ref(), &job.request, digests) {
                 self.notices.push(format!("{} is there already", job.video.path(0).display()));
             } else {
                 self.jobs.push(job);

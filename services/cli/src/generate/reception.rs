@@ -70,6 +70,7 @@ impl<'a> Reception<'a> {
             | Event::VariantMerging(_)
             | Event::StepCompleted(_)
             | Event::TilesDecoded(_)
+            | Event::FramesEncoded(_)
             | Event::FramesDecoded(_)
             | Event::Notice(_) => {}
         }

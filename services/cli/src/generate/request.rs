@@ -3,6 +3,7 @@ use cogwheel_api::generation::v1::{GenerateVideoRequest, OutputFormat};
 use cogwheel_api::tensor_message;
 use cogwheel_tensor::Tensor;
 
+use super::brought::Brought;
 use crate::args::{GenerateArgs, Switch};
 use crate::latents;
 use crate::output::Kind;
@@ -12,6 +13,7 @@ pub(super) fn request(
     args: &GenerateArgs,
     kind: Kind,
     initial_latents: Option<&Tensor>,
+    brought: &Brought,
 ) -> GenerateVideoRequest {
     let scheduler = args.scheduler.map_or(Scheduler::Unspecified, Scheduler::from);
     let output_format = match kind {
@@ -37,5 +39,8 @@ pub(super) fn request(
         initial_latents: initial_latents.map(|tensor| tensor_message(latents::NAME, tensor)),
         return_latents: args.output_latents.is_some(),
         adapters: Vec::new(),
+        image: brought.image.clone(),
+        video: brought.video.clone(),
+        strength: args.strength,
     }
 }

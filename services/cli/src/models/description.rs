@@ -1,7 +1,9 @@
 use std::path::Path;
 
 use cogwheel_diffusion::scheduler::SchedulerKind;
-use cogwheel_models::checkpoint::{Checkpoint, CheckpointError, StageMemory, Workload};
+use cogwheel_models::checkpoint::{
+    Checkpoint, CheckpointError, Conditioning, StageMemory, Workload,
+};
 use cogwheel_tensor::DType;
 use serde::Serialize;
 
@@ -12,8 +14,8 @@ pub struct Description {
     pub name: String,
     /// Family in words.
     pub family: String,
-    /// Whether this build serves it.
-    pub served: bool,
+    /// What a video is made from.
+    pub takes: &'static [&'static str],
     /// What a request that leaves things open gets.
     pub defaults: Defaults,
     /// Tokens of a prompt; longer ones are cut.
@@ -79,15 +81,15 @@ pub struct Memory {
     pub precision: &'static str,
     /// Whether this build computes it.
     pub available: bool,
-    /// Each stage alone; the vae's decoder.
+    /// Each stage alone.
     pub stages: Part<StageBytes>,
-    /// The vae's decoder in tiles.
+    /// The vae in tiles.
     pub vae_in_tiles: StageBytes,
     /// All stages at once.
     pub together: u64,
     /// The largest stage, when they are loaded one after another.
     pub one_by_one: u64,
-    /// The same with the vae decoding in tiles.
+    /// The same with the vae in tiles.
     pub one_by_one_in_tiles: u64,
 }
 
@@ -117,7 +119,11 @@ impl Description {
         Self {
             name: name(&checkpoint.dir),
             family: checkpoint.family().to_string(),
-            served: checkpoint.served().is_ok(),
+            takes: match checkpoint.family().conditioning {
+                Conditioning::Text => &["a prompt", "a video to start from if wanted"],
+                Conditioning::Image => &["a prompt", "an image"],
+                Conditioning::Control => &["a prompt", "a control video"],
+            },
             defaults: Defaults {
                 width: defaults.width,
                 height: defaults.height,
@@ -177,9 +183,9 @@ fn memory(
         stages: Part {
             text_encoder: stage(need.text_encoder),
             transformer: stage(need.transformer),
-            vae: stage(need.vae_decoder),
+            vae: stage(need.vae),
         },
-        vae_in_tiles: stage(in_tiles.vae_decoder),
+        vae_in_tiles: stage(in_tiles.vae),
         together: need.together(),
         one_by_one: need.largest(),
         one_by_one_in_tiles: in_tiles.largest(),

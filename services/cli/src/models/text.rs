@@ -4,8 +4,7 @@ use super::{Description, Memory, OnDisk, Part, StageBytes};
 
 /// A description as aligned text, sizes first.
 pub(super) fn text(description: &Description) -> String {
-    let Description { name, family, served, defaults, max_text_tokens, .. } = description;
-    let served = if *served { "yes" } else { "no, this build does not serve this family yet" };
+    let Description { name, family, takes, defaults, max_text_tokens, .. } = description;
     let size = format!(
         "{}x{}, {} frames at {} fps",
         defaults.width, defaults.height, defaults.num_frames, defaults.fps
@@ -20,7 +19,7 @@ pub(super) fn text(description: &Description) -> String {
     for (label, value) in [
         ("name", name.as_str()),
         ("family", family),
-        ("served", served),
+        ("takes", &takes.join(", ")),
         ("video", &size),
         ("sampling", &sampling),
         ("prompt", &prompt),
@@ -64,7 +63,7 @@ fn memory(text: &mut String, precisions: &[Memory]) {
     row("\nmemory, about   ", &|memory| memory.precision.to_owned());
     row("text encoder", &|memory| stage(memory.stages.text_encoder));
     row("transformer", &|memory| stage(memory.stages.transformer));
-    row("vae decoder", &|memory| stage(memory.stages.vae));
+    row("vae", &|memory| stage(memory.stages.vae));
     row("  in tiles", &|memory| stage(memory.vae_in_tiles));
     row("together", &|memory| size_of(memory.together));
     row("one by one", &|memory| size_of(memory.one_by_one));

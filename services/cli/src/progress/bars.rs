@@ -35,6 +35,7 @@ impl Bars {
                 return self.bar.reset_elapsed();
             }
             Event::StepCompleted(step) => ("denoising", step.step, step.num_steps),
+            Event::FramesEncoded(encoded) => ("encoding", encoded.frames, encoded.num_frames),
             Event::TilesDecoded(decoded) => ("decoding", decoded.tiles, decoded.num_tiles),
             Event::FramesDecoded(decoded) => ("decoding", decoded.frames, decoded.num_frames),
             _ => return line.into_iter().for_each(|line| self.print(&line)),

@@ -2,7 +2,8 @@ use std::time::{Duration, Instant};
 
 use cogwheel_api::denoiser::v1::{Sampling, Scheduler, StepCompleted, VariantMerging, VideoSize};
 use cogwheel_api::generation::v1::{
-    Accepted, FramesDecoded, Stage, TilesDecoded, VideoCompleted, generate_video_response::Event,
+    Accepted, FramesDecoded, FramesEncoded, Stage, TilesDecoded, VideoCompleted,
+    generate_video_response::Event,
 };
 
 use super::duration::duration;
@@ -67,6 +68,9 @@ impl Lines {
                 }
                 told("tile", *tiles, *num_tiles, (*tiles > 0).then_some(elapsed))
             }
+            Event::FramesEncoded(FramesEncoded { frames, num_frames }) => {
+                format!("encoded frame {frames} of {num_frames}")
+            }
             Event::FramesDecoded(FramesDecoded { frames, num_frames }) => {
                 told("frame", *frames, *num_frames, Some(self.since.elapsed()))
             }
@@ -120,6 +124,7 @@ fn stage(stage: Stage) -> Option<&'static str> {
         Stage::TextEncoder => Some("encoding the prompt"),
         Stage::Denoiser => Some("denoising"),
         Stage::Vae => Some("decoding frames"),
+        Stage::VaeEncoder => Some("encoding what was given"),
         Stage::Unspecified => None,
     }
 }
@@ -174,6 +179,7 @@ mod tests {
             fps: 8,
             num_videos,
             adapters: Vec::new(),
+            strength: None,
         })
     }
 

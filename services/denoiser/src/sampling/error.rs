@@ -27,19 +27,23 @@ pub enum SamplingError {
         /// Shape of the prompt's.
         prompt: Vec<usize>,
     },
-    /// The starting point is not one for this size.
-    #[error("initial latents: expected F32 {expected:?}, found {dtype} {found:?}")]
-    InitialLatents {
-        /// Shape of the request.
+    /// Given latents are none for this size.
+    #[error("{what}: expected F32 {expected:?}, found {dtype} {found:?}")]
+    Latents {
+        /// Which latents.
+        what: &'static str,
+        /// Shape that the request wants.
         expected: [usize; 4],
         /// Dtype given.
         dtype: DType,
         /// Shape given.
         found: Vec<usize>,
     },
-    /// The starting point holds a NaN or an infinity.
-    #[error("initial latents: expected finite values, found {value} at element {at}")]
+    /// Given latents hold a NaN or an infinity.
+    #[error("{what}: expected finite values, found {value} at element {at}")]
     NotFinite {
+        /// Which latents.
+        what: &'static str,
         /// Which element.
         at: usize,
         /// Its value.
@@ -56,13 +60,27 @@ pub enum SamplingError {
         /// Steps in all.
         steps: usize,
     },
-    /// The model wants an image beside the noise.
-    #[error("the model takes {input} channels for {output} of latents: it needs an image")]
-    NeedsImage {
+    /// The model wants an image or a control video beside the noise, or does not.
+    #[error(
+        "the model takes {input} channels for {output} of latents: found {found} for an image or control video"
+    )]
+    Condition {
         /// Channels that it takes.
         input: usize,
         /// Channels of the latents.
         output: usize,
+        /// Whether there were any.
+        found: &'static str,
+    },
+    /// A strength that leaves no step, or more than there are.
+    #[error(
+        "expected a strength above 0, of at most 1 and with at least one of {steps} steps, found {strength}"
+    )]
+    Strength {
+        /// The strength given.
+        strength: f64,
+        /// Steps of the whole loop.
+        steps: usize,
     },
 }
 

@@ -56,7 +56,8 @@ fn case(name: &str) -> (Transformer, SamplingRequest, Tensor) {
         num_inference_steps: case.num_inference_steps,
         guidance: Guidance::new(case.guidance_scale, case.use_dynamic_cfg),
         seed: case.seed,
-        initial_latents: tensor("initial_latents").ok(),
+        start: Start { noise: tensor("initial_latents").ok(), ..Start::default() },
+        condition: None,
         storage: Storage::Fp32,
         variant: None,
     };
@@ -159,13 +160,28 @@ fn requests_that_cannot_be_sampled_are_errors() {
     let bad = SamplingRequest { negative_prompt_embeds: None, ..request.clone() };
     check(&bad, "guidance needs embeddings of a negative prompt, found none");
     let given = Tensor::from_f32([3, 4, 6, 4], vec![0.0; 288]).unwrap();
-    let bad = SamplingRequest { initial_latents: Some(given), ..request.clone() };
+    let from = |noise| Start { noise: Some(noise), ..Start::default() };
+    let bad = SamplingRequest { start: from(given), ..request.clone() };
     check(&bad, "initial latents: expected F32 [3, 4, 6, 8], found F32 [3, 4, 6, 4]");
     let mut values = vec![0.0; 576];
     values[7] = f32::NAN;
     let given = Tensor::from_f32([3, 4, 6, 8], values).unwrap();
-    let bad = SamplingRequest { initial_latents: Some(given), ..request.clone() };
+    let bad = SamplingRequest { start: from(given), ..request.clone() };
     check(&bad, "initial latents: expected finite values, found NaN at element 7");
+    let latents = Tensor::from_f32([3, 4, 6, 8], vec![0.0; 576]).unwrap();
+    for strength in [0.0, 0.12, 1.01, -1.0, f64::NAN] {
+        let video = Some(StartVideo { latents: latents.clone(), strength });
+        let start = Start { video, ..Start::default() };
+        let found = format!("at most 1 and with at least one of 8 steps, found {strength}");
+        let expected = format!("expected a strength above 0, of {found}");
+        check(&SamplingRequest { start, ..request.clone() }, &expected);
+    }
+    let condition = Some(Condition::Image(latents));
+    let bad = SamplingRequest { condition, ..request.clone() };
+    check(
+        &bad,
+        "the model takes 4 channels for 4 of latents: found some for an image or control video",
+    );
     let bad = SamplingRequest { num_inference_steps: 0, ..request };
     check(&bad, "num_inference_steps must be 1 to 1000, found 0");
 }

@@ -9,7 +9,7 @@ use cogwheel_diffusion::geometry::LatentGeometry;
 use cogwheel_diffusion::guidance::Guidance;
 use cogwheel_diffusion::scheduler::SchedulerKind;
 use cogwheel_lora::Recipe;
-use cogwheel_models::checkpoint::{Checkpoint, Workload};
+use cogwheel_models::checkpoint::{Checkpoint, Conditioning, Workload};
 use cogwheel_service::{Failure, Invalid, receive};
 use cogwheel_tensor::{DType, Tensor};
 use tonic::Streaming;
@@ -17,7 +17,7 @@ use tonic::Streaming;
 use super::Denoiser;
 use super::put_adapter::is_digest;
 use crate::adapters::Adapters;
-use crate::sampling::SamplingRequest;
+use crate::sampling::{Condition, SamplingRequest, Start, StartVideo, steps_taken};
 
 /// Adapters of one variant.
 const MAX_ADAPTERS: usize = 16;
@@ -25,6 +25,9 @@ const MAX_ADAPTERS: usize = 16;
 const PROMPT: &str = "prompt_embeds";
 const NEGATIVE_PROMPT: &str = "negative_prompt_embeds";
 const INITIAL_LATENTS: &str = "initial_latents";
+const IMAGE_LATENTS: &str = "image_latents";
+const CONTROL_LATENTS: &str = "control_latents";
+const VIDEO_LATENTS: &str = "video_latents";
 
 /// What a caller sends up: a header, checked at once, and tensors of no more than it calls for.
 pub(super) struct Upload {
@@ -39,7 +42,8 @@ pub(super) struct Upload {
     latents: LatentGeometry,
     prompt: Tensor,
     negative_prompt: Option<Tensor>,
-    initial_latents: Option<Tensor>,
+    start: Start,
+    condition: Option<Condition>,
 }
 
 impl Upload {
@@ -67,7 +71,14 @@ impl Upload {
         let need = need.saturating_add(variant);
         stage.check_memory("adapters", need)?;
         let mut inbox = TensorInbox::new(
-            &[PROMPT, NEGATIVE_PROMPT, INITIAL_LATENTS],
+            &[
+                PROMPT,
+                NEGATIVE_PROMPT,
+                INITIAL_LATENTS,
+                IMAGE_LATENTS,
+                CONTROL_LATENTS,
+                VIDEO_LATENTS,
+            ],
             byte_limit(checkpoint, &latents),
         );
         while let Some(message) = receive(messages).await? {
@@ -86,12 +97,15 @@ impl Upload {
             return Err(Failure::invalid(PROMPT, "expected a tensor, found none"));
         };
         let negative_prompt = inbox.take(NEGATIVE_PROMPT);
-        let initial_latents = inbox.take(INITIAL_LATENTS);
+        let noise = inbox.take(INITIAL_LATENTS);
         let embedding = embedding_shape(checkpoint);
         let mut invalid = Invalid::default();
+        let values_drawn = values_drawn(&header, &latents, &mut invalid);
         check_tensor(&mut invalid, PROMPT, Some(&prompt), &embedding);
         check_tensor(&mut invalid, NEGATIVE_PROMPT, negative_prompt.as_ref(), &embedding);
-        check_tensor(&mut invalid, INITIAL_LATENTS, initial_latents.as_ref(), &latents.shape());
+        check_tensor(&mut invalid, INITIAL_LATENTS, noise.as_ref(), &latents.shape());
+        let condition = condition(checkpoint, &latents, &mut inbox, &mut invalid);
+        let video = video(checkpoint, &header, &latents, &mut inbox, &mut invalid);
         if negative_prompt.is_none() && is_guided(&sampling) {
             invalid.add(NEGATIVE_PROMPT, "expected a tensor, since guidance is on, found none");
         }
@@ -105,7 +119,8 @@ impl Upload {
             latents,
             prompt,
             negative_prompt,
-            initial_latents,
+            start: Start { noise, video, values_drawn },
+            condition,
         })
     }
 
@@ -121,7 +136,8 @@ impl Upload {
             num_inference_steps: num_inference_steps as usize,
             guidance: Guidance::new(guidance_scale, dynamic_cfg),
             seed,
-            initial_latents: self.initial_latents,
+            start: self.start,
+            condition: self.condition,
             storage: checkpoint.storage(),
             variant: None,
         }
@@ -167,6 +183,85 @@ fn check(
     }
 }
 
+/// What the model wants on further channels.
+fn condition(
+    checkpoint: &Checkpoint,
+    latents: &LatentGeometry,
+    inbox: &mut TensorInbox,
+    invalid: &mut Invalid,
+) -> Option<Condition> {
+    let [_, channels, height, width] = latents.shape();
+    let [image, control] = [IMAGE_LATENTS, CONTROL_LATENTS].map(|name| inbox.take(name));
+    check_tensor(invalid, IMAGE_LATENTS, image.as_ref(), &[1, channels, height, width]);
+    check_tensor(invalid, CONTROL_LATENTS, control.as_ref(), &unpadded(latents));
+    let conditioning = checkpoint.family().conditioning;
+    for (name, wanted, found) in [
+        (IMAGE_LATENTS, conditioning == Conditioning::Image, image.is_some()),
+        (CONTROL_LATENTS, conditioning == Conditioning::Control, control.is_some()),
+    ] {
+        if wanted != found {
+            let (expected, found) = if wanted { ("a", "none") } else { ("no", "one") };
+            invalid
+                .add(name, format!("expected {expected} tensor in {conditioning}, found {found}"));
+        }
+    }
+    image.map(Condition::Image).or(control.map(Condition::Control))
+}
+
+/// The video to depart from.
+fn video(
+    checkpoint: &Checkpoint,
+    header: &DenoiseHeader,
+    latents: &LatentGeometry,
+    inbox: &mut TensorInbox,
+    invalid: &mut Invalid,
+) -> Option<StartVideo> {
+    let video = inbox.take(VIDEO_LATENTS);
+    check_tensor(invalid, VIDEO_LATENTS, video.as_ref(), &unpadded(latents));
+    let conditioning = checkpoint.family().conditioning;
+    if video.is_some() && conditioning != Conditioning::Text {
+        let message = format!("expected no tensor in {conditioning}, found one");
+        invalid.add(VIDEO_LATENTS, message);
+    }
+    match (video, header.strength) {
+        (None, None) => None,
+        (Some(latents), Some(strength)) => {
+            let steps = header.sampling.unwrap_or_default().num_inference_steps;
+            if !(strength <= 1.0 && steps_taken(steps as usize, strength) > 0) {
+                let message = format!(
+                    "expected above 0, at most 1 and at least one of {steps} steps, found {strength}"
+                );
+                invalid.add("strength", message);
+            }
+            Some(StartVideo { latents, strength })
+        }
+        (video, _) => {
+            let found = if video.is_some() { "a video alone" } else { "a strength alone" };
+            invalid.add("strength", format!("expected both video and strength, found {found}"));
+            None
+        }
+    }
+}
+
+/// How much was drawn before: at most the latents of the whole video, so that no work comes of a lie.
+fn values_drawn(header: &DenoiseHeader, latents: &LatentGeometry, invalid: &mut Invalid) -> usize {
+    let limit = latents.element_count();
+    match usize::try_from(header.values_drawn).ok().filter(|&drawn| drawn <= limit) {
+        Some(drawn) => drawn,
+        None => {
+            let found = header.values_drawn;
+            invalid.add("values_drawn", format!("expected at most {limit}, found {found}"));
+            0
+        }
+    }
+}
+
+/// Shape of a video's latents as the vae encodes it.
+fn unpadded(latents: &LatentGeometry) -> [usize; 4] {
+    let [_, channels, height, width] = latents.shape();
+    [latents.decoded_frames(), channels, height, width]
+}
+
 /// The variant that these make; none where they leave the model as it is.
 pub(super) fn recipe(
     adapters: &Adapters,
@@ -203,6 +298,7 @@ fn activations(checkpoint: &Checkpoint, sampling: &Sampling, size: VideoSize) ->
         num_frames: size.num_frames as usize,
         height: size.height as usize,
         width: size.width as usize,
+        encoded_frames: 0,
         tiled: false,
     };
     checkpoint.memory_estimate(DType::F32, DType::F32, &workload).transformer.activations
@@ -235,9 +331,10 @@ fn embedding_shape(checkpoint: &Checkpoint) -> [usize; 3] {
     [1, config.max_text_seq_length, config.text_embed_dim]
 }
 
-/// Both embeddings and the latents, in fp32.
+/// Both embeddings, and latents twice: where to start, and what conditions it; in fp32.
 fn byte_limit(checkpoint: &Checkpoint, latents: &LatentGeometry) -> usize {
     let embedding = embedding_shape(checkpoint).iter().fold(1_usize, |n, &m| n.saturating_mul(m));
-    let values = embedding.saturating_mul(2).saturating_add(latents.element_count());
+    let latents = latents.element_count();
+    let values = embedding.saturating_add(latents).saturating_mul(2);
     values.saturating_mul(size_of::<f32>())
 }

@@ -76,6 +76,34 @@ fn rope_forward_equals_diffusers_at_another_size() {
 }
 
 #[test]
+fn a_learned_position_table_is_added_at_its_size_and_sines_and_cosines_at_other_lengths() {
+    check("image", "configured", options());
+    check("image", "longer", options());
+}
+
+#[test]
+fn patches_of_two_frames_are_predicted_as_diffusers_does() {
+    check("patches", "configured", options());
+    check("patches", "other", options());
+}
+
+#[test]
+fn ofs_is_added_to_the_timestep() {
+    check("image15", "configured", options());
+    check("image15", "other", options());
+}
+
+#[test]
+fn a_learned_table_is_refused_at_another_height_or_width() {
+    let model = load("image", options());
+    let text = Tensor::from_f32([1, 16, 24], vec![0.0; 16 * 24]).unwrap();
+    let error = model.conditions([3, 8, 8, 6], text).unwrap_err();
+    let expected =
+        "tokens of a frame, whose positions are learned: expected shape [3, 4], found [4, 3]";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
 fn tokens_of_many_chunks_are_predicted_as_diffusers_does() {
     check("sincos", "large", options());
     check("rope", "large", options());

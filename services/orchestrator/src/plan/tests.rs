@@ -1,3 +1,5 @@
+mod inputs;
+
 use std::path::Path;
 
 use cogwheel_service::MemorySize;

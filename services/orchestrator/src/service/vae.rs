@@ -1,11 +1,14 @@
 use cogwheel_api::denoiser::v1::VideoSize;
 use cogwheel_api::vae::v1::{
-    DecodeRequest, DecodeResponse, DecodeSummary, TilesDecoded, decode_response::Event,
+    DecodeRequest, DecodeResponse, DecodeSummary, EncodeRequest, EncodeResponse, EncodeSummary,
+    FramesEncoded, TilesDecoded, TilesEncoded, decode_response::Event, encode_response,
     vae_service_client::VaeServiceClient,
 };
 use cogwheel_api::{TensorInbox, tensor_parts};
 use cogwheel_service::Failure;
 use cogwheel_tensor::{DType, Tensor};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::{Peer, Stages, Terms};
@@ -53,6 +56,81 @@ impl Stages {
         let values = [size.num_frames, size.height, size.width, 3].map(|value| value as usize);
         let limit = values.iter().fold(size_of::<f32>(), |bytes, &n| bytes.saturating_mul(n));
         Ok(DecodeCall { peer, responses, inbox: TensorInbox::new(&["frames"], limit), size })
+    }
+}
+
+/// What the vae tells while it encodes.
+pub(crate) enum FramesEvent {
+    /// So many requests are served before this one.
+    Queued(u32),
+    /// How far the frames are.
+    Frames(FramesEncoded),
+    /// How far the tiles are, where frames are encoded in tiles.
+    Tiles(TilesEncoded),
+    /// [frames, channels, height, width] fp32.
+    Latents(Tensor),
+    /// The end.
+    Summary(EncodeSummary),
+}
+
+/// A call of the vae's encoder; dropping it stops the work within a chunk.
+pub(crate) struct FramesCall<'a> {
+    peer: &'a Peer,
+    responses: Streaming<EncodeResponse>,
+    inbox: TensorInbox,
+    shape: [usize; 4],
+}
+
+impl Stages {
+    /// Encodes the frames that come in `requests`; `shape` is that of the latents.
+    ///
+    /// # Errors
+    /// What the stage answers.
+    pub(crate) async fn encode_frames(
+        &self,
+        requests: mpsc::Receiver<EncodeRequest>,
+        shape: [usize; 4],
+        terms: Terms,
+    ) -> Result<FramesCall<'_>, Failure> {
+        let peer = &self.vae;
+        let mut client = VaeServiceClient::new(peer.channel.clone());
+        let responses = client
+            .encode(terms.request(ReceiverStream::new(requests)))
+            .await
+            .map_err(|status| peer.failure(status))?
+            .into_inner();
+        let limit = shape.iter().product::<usize>().saturating_mul(size_of::<f32>());
+        Ok(FramesCall { peer, responses, inbox: TensorInbox::new(&["latents"], limit), shape })
+    }
+}
+
+impl FramesCall<'_> {
+    /// What happens next; `None` at the end.
+    ///
+    /// # Errors
+    /// What the stage answers, or latents other than promised.
+    pub(crate) async fn next(&mut self) -> Result<Option<FramesEvent>, Failure> {
+        use encode_response::Event;
+        loop {
+            let message = self.responses.message().await;
+            let Some(response) = message.map_err(|status| self.peer.failure(status))? else {
+                return Ok(None);
+            };
+            match response.event {
+                Some(Event::QueuePosition(position)) => {
+                    return Ok(Some(FramesEvent::Queued(position)));
+                }
+                Some(Event::FramesEncoded(frames)) => return Ok(Some(FramesEvent::Frames(frames))),
+                Some(Event::TilesEncoded(tiles)) => return Ok(Some(FramesEvent::Tiles(tiles))),
+                Some(Event::Summary(summary)) => return Ok(Some(FramesEvent::Summary(summary))),
+                Some(Event::Latents(part)) => {
+                    if let Some(tensor) = self.peer.receive(&mut self.inbox, part, &self.shape)? {
+                        return Ok(Some(FramesEvent::Latents(tensor)));
+                    }
+                }
+                None => {}
+            }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tiles blended into whole frames: `blend_v`, `blend_h` and `tiled_decode` of diffusers' `AutoencoderKLCogVideoX`.
+//! Tiles put together to whole frames: `tiled_decode` of diffusers' `AutoencoderKLCogVideoX`.
 
 use std::ops::Range;
 
@@ -9,15 +9,7 @@ use cogwheel_diffusion::{
 use cogwheel_tensor::{Tensor, TensorError};
 
 use super::latents::Latents;
-use crate::VaeError;
-
-/// A tile's frames as the decoder gave them: planes of three channels, one frame after another.
-pub(super) struct Tile {
-    /// [3 n, height, width].
-    values: Vec<f32>,
-    height: usize,
-    width: usize,
-}
+use crate::seams::{Seams, Tile};
 
 /// Whole frames, filled tile by tile from the top left, row by row.
 pub(super) struct Canvas {
@@ -29,63 +21,7 @@ pub(super) struct Canvas {
     width: usize,
     /// Pixels of a latent.
     scale: usize,
-    tiles: Tiles,
-    /// The last tile of each column, blended: left of the next tile those of its row, from there on those above.
-    row: Vec<Tile>,
-}
-
-impl Tile {
-    /// Without frames yet.
-    pub(super) fn new(height: usize, width: usize) -> Self {
-        Self { values: Vec::new(), height, width }
-    }
-
-    /// Takes a chunk, [n, 3, height, width].
-    pub(super) fn push(&mut self, planes: &Tensor) -> Result<(), VaeError> {
-        let values = planes.as_f32()?;
-        if !matches!(*planes.shape(), [_, 3, height, width] if [height, width] == [self.height, self.width])
-        {
-            let (dtype, shape) = (planes.dtype(), planes.shape().to_vec());
-            return Err(VaeError::Tile { expected: [self.height, self.width], dtype, shape });
-        }
-        self.values.extend_from_slice(&values);
-        Ok(())
-    }
-
-    fn planes(&self) -> usize {
-        self.values.len() / (self.height * self.width).max(1)
-    }
-
-    /// Goes over from the tile above, which ends where this one's first `extent` rows do.
-    fn blend_rows(&mut self, above: &Self, extent: usize) {
-        let extent = extent.min(self.height).min(above.height);
-        for plane in 0..self.planes().min(above.planes()) {
-            for row in 0..extent {
-                let theirs = (plane * above.height + above.height - extent + row) * above.width;
-                let ours = (plane * self.height + row) * self.width;
-                let theirs = &above.values[theirs..theirs + above.width];
-                let ours = &mut self.values[ours..ours + self.width];
-                ours.iter_mut().zip(theirs).for_each(|(o, t)| *o = mixed(*t, *o, row, extent));
-            }
-        }
-    }
-
-    /// Goes over from the tile to the left, which ends where this one's first `extent` columns do.
-    fn blend_columns(&mut self, left: &Self, extent: usize) {
-        let extent = extent.min(self.width).min(left.width);
-        let rows = self.values.chunks_exact_mut(self.width.max(1));
-        for (ours, theirs) in rows.zip(left.values.chunks_exact(left.width.max(1))) {
-            let theirs = &theirs[left.width - extent..];
-            let pairs = ours.iter_mut().zip(theirs).enumerate();
-            pairs.for_each(|(column, (o, t))| *o = mixed(*t, *o, column, extent));
-        }
-    }
-}
-
-/// The `at`-th of `extent` steps from one tile into the next, in fp32 in diffusers' order.
-fn mixed(from: f32, into: f32, at: usize, extent: usize) -> f32 {
-    let share = at as f64 / extent as f64;
-    from * (1.0 - share) as f32 + into * share as f32
+    seams: Seams,
 }
 
 impl Canvas {
@@ -96,35 +32,18 @@ impl Canvas {
         let count = |chunk: &Range<usize>| geometry::frames_of_chunk(chunk.len(), temporal);
         let counts: Vec<usize> = chunks.iter().map(count).collect();
         let chunks = counts.iter().map(|count| vec![0.0; count * height * width * 3]).collect();
-        Self { chunks, counts, height, width, scale, tiles, row: Vec::new() }
+        Self { chunks, counts, height, width, scale, seams: Seams::new(tiles, scale) }
     }
 
-    /// Blends the next tile, which is that of these rows of the latents and of the `column`-th columns, into its place.
+    /// Blends the next tile, which is that of these rows of the latents and of the `at`-th columns, into its place.
     pub(super) fn place(
         &mut self,
-        mut tile: Tile,
+        tile: Tile,
         rows: &Range<usize>,
         (at, columns): (usize, &Range<usize>),
     ) {
-        let extent = self.tiles.overlap().map(|side| side * self.scale);
-        if let Some(above) = self.row.get(at) {
-            tile.blend_rows(above, extent[0]);
-        }
-        if let Some(left) = at.checked_sub(1).and_then(|left| self.row.get(left)) {
-            tile.blend_columns(left, extent[1]);
-        }
-        // What the next tile goes over from is that tile's to place.
-        let kept = self.tiles.stride().map(|side| side * self.scale);
-        let size = [tile.height.min(kept[0]), tile.width.min(kept[1])];
-        self.copy(&tile, [rows.start * self.scale, columns.start * self.scale], size);
-        match self.row.get_mut(at) {
-            Some(above) => *above = tile,
-            None => self.row.push(tile),
-        }
-    }
-
-    /// Copies the first rows and columns of a tile to their place, as brightness.
-    fn copy(&mut self, tile: &Tile, [top, left]: [usize; 2], [height, width]: [usize; 2]) {
+        let (tile, [height, width]) = self.seams.blend(tile, at);
+        let (top, left) = (rows.start * self.scale, columns.start * self.scale);
         let area = tile.height * tile.width;
         let mut frame = 0;
         for (chunk, count) in self.chunks.iter_mut().zip(&self.counts) {
@@ -174,7 +93,7 @@ mod tests {
                 let [rows, columns] = tiles.cuts(sides);
                 for row in &rows {
                     for (at, column) in columns.iter().enumerate() {
-                        let mut tile = Tile::new(row.len() * SCALE, column.len() * SCALE);
+                        let mut tile = Tile::new(3, [row.len() * SCALE, column.len() * SCALE]);
                         let pixels = (0..3 * count).flat_map(|plane| {
                             (row.start * SCALE..row.end * SCALE).flat_map(move |y| {
                                 let columns = column.start * SCALE..column.end * SCALE;
@@ -207,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_chunk_of_another_size_is_no_part_of_a_tile() {
-        let mut tile = Tile::new(8, 16);
+        let mut tile = Tile::new(3, [8, 16]);
         let error = tile.push(&Tensor::from_f32([1, 3, 16, 8], vec![0.0; 384]).unwrap());
         assert!(error.unwrap_err().to_string().contains("[1, 3, 16, 8]"));
     }

@@ -1,6 +1,20 @@
-use cogwheel_tensor::{Tensor, TensorError};
+use cogwheel_models::config::VaeConfig;
+use cogwheel_tensor::{Storage, Tensor, TensorError};
 
 use crate::VaeError;
+
+/// What latents are for: diffusers' pipelines draw and scale them each in its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LatentUse {
+    /// The image that a video starts from: drawn, and scaled by the factor, or by its inverse where the config says
+    /// `invert_scale_latents` (`CogVideoXImageToVideoPipeline.prepare_latents`).
+    Image,
+    /// The video that another one is made of: drawn and scaled (`CogVideoXVideoToVideoPipeline.prepare_latents`).
+    Video,
+    /// The video that controls another one: the likeliest, scaled
+    /// (`CogVideoXFunControlPipeline.prepare_control_latents`).
+    Control,
+}
 
 /// The normal distribution of a clip's latents, as diffusers' `DiagonalGaussianDistribution`, not scaled.
 #[derive(Clone, Debug)]
@@ -68,6 +82,30 @@ impl Posterior {
             }));
         }
         Tensor::from_f32(self.shape, values)
+    }
+
+    /// Latents as the denoiser takes them for that use, scaled and rounded to `storage`; drawn with `noise`, of which
+    /// [`LatentUse::Control`] needs none.
+    ///
+    /// # Errors
+    /// As [`Self::sample`].
+    pub fn latents(
+        &self,
+        purpose: LatentUse,
+        config: &VaeConfig,
+        storage: Storage,
+        noise: &[f32],
+    ) -> Result<Tensor, VaeError> {
+        let drawn = match purpose {
+            LatentUse::Image | LatentUse::Video => self.sample(noise)?,
+            LatentUse::Control => self.mode()?,
+        };
+        let inverted = purpose == LatentUse::Image && config.invert_scale_latents;
+        let factor = if inverted { 1.0 / config.scaling_factor } else { config.scaling_factor };
+        let mut values = drawn.as_f32()?.into_owned();
+        values.iter_mut().for_each(|value| *value *= factor as f32);
+        storage.round(&mut values);
+        Ok(Tensor::from_f32(self.shape, values)?)
     }
 
     /// The logarithms of the variances, as the means are laid out.

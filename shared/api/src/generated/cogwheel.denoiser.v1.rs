@@ -67,6 +67,13 @@ pub struct DenoiseHeader {
     /// as it is.
     #[prost(bool, tag = "4")]
     pub pinned: bool,
+    /// How far to depart from "video_latents", above 0 and at most 1: of all steps the last ones that make
+    /// up this share are taken.
+    #[prost(double, optional, tag = "5")]
+    pub strength: ::core::option::Option<f64>,
+    /// Numbers that were drawn with the seed before, all at once: by the vae, for latents that it drew.
+    #[prost(uint64, tag = "6")]
+    pub values_drawn: u64,
 }
 /// An adapter and how strongly it acts.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -356,9 +363,14 @@ pub mod denoiser_service_client {
             self
         }
         /// Runs a whole sampling loop. The client sends the header, then the tensors "prompt_embeds" and,
-        /// when guidance is on, "negative_prompt_embeds" (\[1, tokens, text width\] fp32) and optionally
-        /// "initial_latents" (\[frames, channels, height, width\] fp32), and closes its side. The server
-        /// tells each finished step and ends with the tensor "latents".
+        /// when guidance is on, "negative_prompt_embeds" (\[1, tokens, text width\] fp32), what the model is
+        /// conditioned on beside them, optionally "initial_latents", and closes its side. All of these are
+        /// \[frames, channels, height, width\] fp32 as the vae encodes them:
+        /// "image_latents", one frame, for a model of images, which wants it;
+        /// "control_latents", all frames without padding, for a model of control videos, which wants them;
+        /// "video_latents", all frames without padding, optional for the others: noise is added to them;
+        /// "initial_latents", all frames with padding, are used instead of drawn noise.
+        /// The server tells each finished step and ends with the tensor "latents", padding included.
         /// Dropping the stream stops the loop within a step.
         /// INVALID_ARGUMENT for what the model cannot do; RESOURCE_EXHAUSTED when the queue is full;
         /// NOT_FOUND for an adapter that this replica lacks, with a ResourceInfo detail that names its
@@ -474,9 +486,14 @@ pub mod denoiser_service_server {
             + std::marker::Send
             + 'static;
         /// Runs a whole sampling loop. The client sends the header, then the tensors "prompt_embeds" and,
-        /// when guidance is on, "negative_prompt_embeds" (\[1, tokens, text width\] fp32) and optionally
-        /// "initial_latents" (\[frames, channels, height, width\] fp32), and closes its side. The server
-        /// tells each finished step and ends with the tensor "latents".
+        /// when guidance is on, "negative_prompt_embeds" (\[1, tokens, text width\] fp32), what the model is
+        /// conditioned on beside them, optionally "initial_latents", and closes its side. All of these are
+        /// \[frames, channels, height, width\] fp32 as the vae encodes them:
+        /// "image_latents", one frame, for a model of images, which wants it;
+        /// "control_latents", all frames without padding, for a model of control videos, which wants them;
+        /// "video_latents", all frames without padding, optional for the others: noise is added to them;
+        /// "initial_latents", all frames with padding, are used instead of drawn noise.
+        /// The server tells each finished step and ends with the tensor "latents", padding included.
         /// Dropping the stream stops the loop within a step.
         /// INVALID_ARGUMENT for what the model cannot do; RESOURCE_EXHAUSTED when the queue is full;
         /// NOT_FOUND for an adapter that this replica lacks, with a ResourceInfo detail that names its

@@ -32,6 +32,9 @@ pub struct GetModelResponse {
     /// Parameters of the autoencoder.
     #[prost(uint64, tag = "9")]
     pub vae_parameters: u64,
+    /// What a request gives beside its prompt.
+    #[prost(enumeration = "ModelInput", tag = "10")]
+    pub input: i32,
 }
 /// What to make. Everything but the prompt has the model's default.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -48,7 +51,7 @@ pub struct GenerateVideoRequest {
     /// Pixels, a multiple of 16.
     #[prost(uint32, optional, tag = "4")]
     pub height: ::core::option::Option<u32>,
-    /// Frames, 8n+1.
+    /// Frames, 8n+1. Absent: the model's default, with a video at most as many as it has.
     #[prost(uint32, optional, tag = "5")]
     pub num_frames: ::core::option::Option<u32>,
     /// Frames per second of the file, 1 to 60; of a GIF, 1 to 50.
@@ -78,7 +81,7 @@ pub struct GenerateVideoRequest {
     #[prost(enumeration = "OutputFormat", tag = "13")]
     pub output_format: i32,
     /// Used instead of drawn noise: \[frames, channels, height, width\] fp32. With several videos
-    /// each starts from these.
+    /// each starts from these. Where a video is given they are the noise that is added to it.
     #[prost(message, optional, tag = "14")]
     pub initial_latents: ::core::option::Option<super::super::tensor::v1::Tensor>,
     /// Whether the latents after the last step are sent too, as a tensor "latents".
@@ -87,6 +90,45 @@ pub struct GenerateVideoRequest {
     /// Adapters merged into the weights. Their order matters where one of them is a DoRA.
     #[prost(message, repeated, tag = "16")]
     pub adapters: ::prost::alloc::vec::Vec<AdapterChoice>,
+    /// The picture that the video starts from, as a PNG, JPEG or WebP file; it is resized to the video's
+    /// size. Models of images want it.
+    #[prost(bytes = "bytes", optional, tag = "17")]
+    pub image: ::core::option::Option<::prost::bytes::Bytes>,
+    /// The video that the new one is made of, or that controls it where the model is made for that. Its
+    /// first frames are taken, and resized to the video's size.
+    #[prost(message, optional, tag = "18")]
+    pub video: ::core::option::Option<InputVideo>,
+    /// How far to depart from the video, above 0 and at most 1; 0.8 when absent. Models of control videos
+    /// know none.
+    #[prost(double, optional, tag = "19")]
+    pub strength: ::core::option::Option<f64>,
+}
+/// A video that a request brings.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InputVideo {
+    /// A file or its pictures.
+    #[prost(oneof = "input_video::Source", tags = "1, 2")]
+    pub source: ::core::option::Option<input_video::Source>,
+}
+/// Nested message and enum types in `InputVideo`.
+pub mod input_video {
+    /// A file or its pictures.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Source {
+        /// An MP4 file with H.264, or a GIF.
+        #[prost(bytes, tag = "1")]
+        File(::prost::bytes::Bytes),
+        /// A picture a frame.
+        #[prost(message, tag = "2")]
+        Pictures(super::Pictures),
+    }
+}
+/// Pictures in a row.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Pictures {
+    /// PNG, JPEG or WebP files.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub files: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 /// A registered adapter and how strongly it acts.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -107,7 +149,7 @@ pub struct GenerateVideoResponse {
     /// The event.
     #[prost(
         oneof = "generate_video_response::Event",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
     )]
     pub event: ::core::option::Option<generate_video_response::Event>,
 }
@@ -152,6 +194,9 @@ pub mod generate_video_response {
         /// A tile of all frames has been decoded, where they are decoded in tiles; the frames follow the last one.
         #[prost(message, tag = "13")]
         TilesDecoded(super::TilesDecoded),
+        /// Frames of the image or video that the request brought have been encoded.
+        #[prost(message, tag = "14")]
+        FramesEncoded(super::FramesEncoded),
     }
 }
 /// How the request was understood, defaults filled in.
@@ -175,6 +220,9 @@ pub struct Accepted {
     /// Adapters, with their files' digests and their scales.
     #[prost(message, repeated, tag = "6")]
     pub adapters: ::prost::alloc::vec::Vec<AcceptedAdapter>,
+    /// How far the video departs from the one that was given, if one was.
+    #[prost(double, optional, tag = "7")]
+    pub strength: ::core::option::Option<f64>,
 }
 /// An adapter as it was understood.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -213,6 +261,16 @@ pub struct FramesDecoded {
     #[prost(uint32, tag = "1")]
     pub frames: u32,
     /// How many there will be.
+    #[prost(uint32, tag = "2")]
+    pub num_frames: u32,
+}
+/// Frames of the image or video that the request brought have been encoded.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FramesEncoded {
+    /// How many so far; in tiles those that this many tiles of all would make.
+    #[prost(uint32, tag = "1")]
+    pub frames: u32,
+    /// How many there are.
     #[prost(uint32, tag = "2")]
     pub num_frames: u32,
 }
@@ -287,6 +345,39 @@ pub struct Notice {
     #[prost(string, tag = "1")]
     pub message: ::prost::alloc::string::String,
 }
+/// What a request to a model gives beside its prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ModelInput {
+    /// Nothing, or a video that the new one is made of.
+    Unspecified = 0,
+    /// The image that the video starts from.
+    Image = 1,
+    /// The video that controls the new one.
+    ControlVideo = 2,
+}
+impl ModelInput {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "MODEL_INPUT_UNSPECIFIED",
+            Self::Image => "MODEL_INPUT_IMAGE",
+            Self::ControlVideo => "MODEL_INPUT_CONTROL_VIDEO",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "MODEL_INPUT_UNSPECIFIED" => Some(Self::Unspecified),
+            "MODEL_INPUT_IMAGE" => Some(Self::Image),
+            "MODEL_INPUT_CONTROL_VIDEO" => Some(Self::ControlVideo),
+            _ => None,
+        }
+    }
+}
 /// Kinds of result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -340,6 +431,8 @@ pub enum Stage {
     Denoiser = 2,
     /// Latents to frames.
     Vae = 3,
+    /// An image or video that the request brought to latents: the vae's other half.
+    VaeEncoder = 4,
 }
 impl Stage {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -352,6 +445,7 @@ impl Stage {
             Self::TextEncoder => "STAGE_TEXT_ENCODER",
             Self::Denoiser => "STAGE_DENOISER",
             Self::Vae => "STAGE_VAE",
+            Self::VaeEncoder => "STAGE_VAE_ENCODER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -361,6 +455,7 @@ impl Stage {
             "STAGE_TEXT_ENCODER" => Some(Self::TextEncoder),
             "STAGE_DENOISER" => Some(Self::Denoiser),
             "STAGE_VAE" => Some(Self::Vae),
+            "STAGE_VAE_ENCODER" => Some(Self::VaeEncoder),
             _ => None,
         }
     }

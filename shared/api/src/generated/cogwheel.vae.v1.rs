@@ -55,6 +55,137 @@ pub struct DecodeSummary {
     #[prost(uint64, tag = "2")]
     pub runtime_nanos: u64,
 }
+/// What goes up: the header, then the frames.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EncodeRequest {
+    /// The header first.
+    #[prost(oneof = "encode_request::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<encode_request::Part>,
+}
+/// Nested message and enum types in `EncodeRequest`.
+pub mod encode_request {
+    /// The header first.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        /// What is to be done with them.
+        #[prost(message, tag = "1")]
+        Header(super::EncodeHeader),
+        /// The frames.
+        #[prost(message, tag = "2")]
+        Frames(super::super::super::tensor::v1::TensorPart),
+    }
+}
+/// What is to be done with the frames.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EncodeHeader {
+    /// What the latents are for.
+    #[prost(enumeration = "EncodePurpose", tag = "1")]
+    pub purpose: i32,
+    /// Seed of the numbers that latents are drawn with; the same seed draws the numbers that torch's CPU
+    /// generator draws.
+    #[prost(uint64, tag = "2")]
+    pub seed: u64,
+}
+/// What comes down, in this order: queue positions, frames or tiles, latents, summary.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EncodeResponse {
+    /// The event.
+    #[prost(oneof = "encode_response::Event", tags = "1, 2, 3, 4, 5")]
+    pub event: ::core::option::Option<encode_response::Event>,
+}
+/// Nested message and enum types in `EncodeResponse`.
+pub mod encode_response {
+    /// The event.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        /// How many requests are served before this one.
+        #[prost(uint32, tag = "1")]
+        QueuePosition(u32),
+        /// How far it is.
+        #[prost(message, tag = "2")]
+        FramesEncoded(super::FramesEncoded),
+        /// How far it is, where frames are encoded in tiles; first none.
+        #[prost(message, tag = "3")]
+        TilesEncoded(super::TilesEncoded),
+        /// The result.
+        #[prost(message, tag = "4")]
+        Latents(super::super::super::tensor::v1::TensorPart),
+        /// The end.
+        #[prost(message, tag = "5")]
+        Summary(super::EncodeSummary),
+    }
+}
+/// How far the frames are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FramesEncoded {
+    /// How many so far.
+    #[prost(uint32, tag = "1")]
+    pub frames: u32,
+    /// How many there are.
+    #[prost(uint32, tag = "2")]
+    pub num_frames: u32,
+}
+/// How far the tiles are.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TilesEncoded {
+    /// How many so far.
+    #[prost(uint32, tag = "1")]
+    pub tiles: u32,
+    /// How many there are.
+    #[prost(uint32, tag = "2")]
+    pub num_tiles: u32,
+    /// Why, where the server chose it by itself: one plain sentence. In the first message alone.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// Where the time went.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EncodeSummary {
+    /// Numbers that were drawn with the seed, all at once. Who draws on with the same seed draws these first.
+    #[prost(uint64, tag = "1")]
+    pub values_drawn: u64,
+    /// Nanoseconds spent inside the model's runtime.
+    #[prost(uint64, tag = "2")]
+    pub runtime_nanos: u64,
+}
+/// What the latents are for: diffusers' pipelines draw and scale them each in its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EncodePurpose {
+    /// Not stated.
+    Unspecified = 0,
+    /// The image that a video starts from: drawn, and scaled by the factor, or by its inverse where the
+    /// checkpoint says invert_scale_latents.
+    Image = 1,
+    /// The video that another one is made of: drawn and scaled.
+    Video = 2,
+    /// The video that controls another one: the likeliest latents, scaled.
+    Control = 3,
+}
+impl EncodePurpose {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ENCODE_PURPOSE_UNSPECIFIED",
+            Self::Image => "ENCODE_PURPOSE_IMAGE",
+            Self::Video => "ENCODE_PURPOSE_VIDEO",
+            Self::Control => "ENCODE_PURPOSE_CONTROL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ENCODE_PURPOSE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ENCODE_PURPOSE_IMAGE" => Some(Self::Image),
+            "ENCODE_PURPOSE_VIDEO" => Some(Self::Video),
+            "ENCODE_PURPOSE_CONTROL" => Some(Self::Control),
+            _ => None,
+        }
+    }
+}
 /// Generated client implementations.
 pub mod vae_service_client {
     #![allow(
@@ -176,6 +307,35 @@ pub mod vae_service_client {
                 .insert(GrpcMethod::new("cogwheel.vae.v1.VaeService", "Decode"));
             self.inner.streaming(req, path, codec).await
         }
+        /// Encodes frames chunk by chunk, as what a video is made from. The client sends the header, then
+        /// one tensor "frames" of \[frames, height, width, 3\] u8, and closes its side. The tensor "latents" of
+        /// \[latent frames, channels, height / 8, width / 8\] fp32 comes back, scaled as the denoiser takes it.
+        /// Dropping the stream stops the work within a chunk.
+        /// INVALID_ARGUMENT for frames the model cannot encode; RESOURCE_EXHAUSTED when the queue is full.
+        pub async fn encode(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::EncodeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::EncodeResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cogwheel.vae.v1.VaeService/Encode",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("cogwheel.vae.v1.VaeService", "Encode"));
+            self.inner.streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -206,6 +366,21 @@ pub mod vae_service_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::DecodeRequest>>,
         ) -> std::result::Result<tonic::Response<Self::DecodeStream>, tonic::Status>;
+        /// Server streaming response type for the Encode method.
+        type EncodeStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::EncodeResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Encodes frames chunk by chunk, as what a video is made from. The client sends the header, then
+        /// one tensor "frames" of \[frames, height, width, 3\] u8, and closes its side. The tensor "latents" of
+        /// \[latent frames, channels, height / 8, width / 8\] fp32 comes back, scaled as the denoiser takes it.
+        /// Dropping the stream stops the work within a chunk.
+        /// INVALID_ARGUMENT for frames the model cannot encode; RESOURCE_EXHAUSTED when the queue is full.
+        async fn encode(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::EncodeRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::EncodeStream>, tonic::Status>;
     }
     /// The variational autoencoder of one model.
     #[derive(Debug)]
@@ -317,6 +492,54 @@ pub mod vae_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DecodeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/cogwheel.vae.v1.VaeService/Encode" => {
+                    #[allow(non_camel_case_types)]
+                    struct EncodeSvc<T: VaeService>(pub Arc<T>);
+                    impl<
+                        T: VaeService,
+                    > tonic::server::StreamingService<super::EncodeRequest>
+                    for EncodeSvc<T> {
+                        type Response = super::EncodeResponse;
+                        type ResponseStream = T::EncodeStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::EncodeRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as VaeService>::encode(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EncodeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

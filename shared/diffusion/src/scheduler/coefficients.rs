@@ -7,6 +7,8 @@ use super::{PredictionType, SchedulerConfig, SchedulerError, SchedulerKind};
 /// The factors of one step, rounded to the precision of the tensors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Coefficients {
+    /// The signal's share at the timestep.
+    pub(super) alpha: f32,
     /// Square root of the signal's share at the timestep.
     pub(super) alpha_sqrt: f32,
     /// Square root of the noise's share.
@@ -63,6 +65,7 @@ pub(super) fn plan<T: Real>(
             };
             back = Some(alpha);
             let step = Coefficients {
+                alpha: single(alpha),
                 alpha_sqrt: single(alpha.sqrt()),
                 beta_sqrt: single((one - alpha).sqrt()),
                 update,

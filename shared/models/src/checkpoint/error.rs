@@ -2,7 +2,6 @@ use std::path::PathBuf;
 
 use cogwheel_weights::WeightsError;
 
-use super::Family;
 use crate::config::ConfigError;
 
 /// Why a folder cannot be used as a checkpoint.
@@ -35,16 +34,5 @@ pub enum CheckpointError {
     TiedEmbedding {
         /// The text encoder's weights.
         path: PathBuf,
-    },
-    /// The family is known, but not one that this build computes.
-    #[error(
-        "{}: expected a text-to-video checkpoint of CogVideoX 1.0, which is all that this build serves, found {family}",
-        dir.display()
-    )]
-    NotServed {
-        /// The folder.
-        dir: PathBuf,
-        /// Its family.
-        family: Family,
     },
 }

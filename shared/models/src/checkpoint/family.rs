@@ -79,6 +79,16 @@ impl Family {
                 });
             }
         };
+        if let Some(ofs) = config.ofs_embed_dim
+            && conditioning != Conditioning::Image
+        {
+            return Err(ConfigError::Value {
+                path: dir.join("transformer/config.json"),
+                key: "ofs_embed_dim".to_owned(),
+                expected: format!("null, for the {pipeline} of model_index.json, which gives none"),
+                found: ofs.to_string(),
+            });
+        }
         Ok(Self { version, conditioning, positions })
     }
 }

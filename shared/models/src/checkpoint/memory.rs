@@ -1,8 +1,9 @@
-use cogwheel_tensor::DType;
+mod vae;
 
 use cogwheel_diffusion::geometry::Tiles;
+use cogwheel_tensor::DType;
 
-use super::Checkpoint;
+use super::{Checkpoint, Conditioning};
 use crate::names;
 
 /// What one request computes.
@@ -16,7 +17,9 @@ pub struct Workload {
     pub height: usize,
     /// Pixels.
     pub width: usize,
-    /// Whether the VAE decodes in tiles.
+    /// Frames that the VAE encodes: 1 of an image, those of a video, or none.
+    pub encoded_frames: usize,
+    /// Whether the VAE works in tiles.
     pub tiled: bool,
 }
 
@@ -27,8 +30,8 @@ pub struct MemoryEstimate {
     pub text_encoder: StageMemory,
     /// The transformer, in one step.
     pub transformer: StageMemory,
-    /// The VAE's decoder, at its largest chunk.
-    pub vae_decoder: StageMemory,
+    /// The VAE at its largest chunk: the decoder, and the encoder where frames are encoded.
+    pub vae: StageMemory,
 }
 
 /// Bytes that one stage needs.
@@ -43,7 +46,7 @@ pub struct StageMemory {
 impl MemoryEstimate {
     /// The stages in the order of their work.
     pub fn stages(&self) -> [StageMemory; 3] {
-        [self.text_encoder, self.transformer, self.vae_decoder]
+        [self.text_encoder, self.transformer, self.vae]
     }
 
     /// All stages at once.
@@ -94,8 +97,8 @@ impl Checkpoint {
                 weights: weight_bytes(&names::transformer(&self.transformer), weights),
                 activations: bytes(self.transformer_elements(workload).saturating_mul(ARENA)),
             },
-            vae_decoder: StageMemory {
-                weights: weight_bytes(&names::vae_decoder(&self.vae), weights),
+            vae: StageMemory {
+                weights: self.vae_weights(weights, workload),
                 activations: bytes(self.vae_elements(workload)),
             },
         }
@@ -134,27 +137,19 @@ impl Checkpoint {
         tokens.saturating_mul(product(&[workload.batch, 11, config.inner_dim()]))
     }
 
-    /// Those of whole frames, or of a tile and beside it the frames, a row of tiles and a tile more.
-    fn vae_elements(&self, workload: &Workload) -> u128 {
-        let tiles = self.tiles();
-        let scale = self.vae.spatial_compression_ratio();
-        let sides = [workload.height / scale, workload.width / scale];
-        if !workload.tiled || !tiles.cut(sides) {
-            return self.vae_decoder_elements(workload);
+    /// How many frames a request encodes that makes `num_frames` frames, beginning from a video or not where the model leaves
+    /// that open.
+    pub fn encoded_frames(&self, num_frames: usize, from_video: bool) -> usize {
+        match self.family.conditioning {
+            Conditioning::Image => 1,
+            Conditioning::Control => num_frames,
+            Conditioning::Text if from_video => num_frames,
+            Conditioning::Text => 0,
         }
-        let [height, width] = [0, 1].map(|side| tiles.size()[side].min(sides[side]) * scale);
-        let tile = Workload { height, width, ..*workload };
-        // The last tile of each column with what it shares, less than twice the columns, and the next one.
-        let row = product(&[workload.num_frames, 3, height, 2, workload.width]);
-        let next = product(&[workload.num_frames, 3, height, width]);
-        let frames = product(&[workload.num_frames, workload.height, workload.width, 3]);
-        [row, next, frames]
-            .iter()
-            .fold(self.vae_decoder_elements(&tile), |sum, &part| sum.saturating_add(part))
     }
 
-    /// The memory of each stage in fp32, and whether the VAE decodes in tiles for it: where `in_tiles` says so of the bytes
-    /// that decoding whole frames would need.
+    /// The memory of each stage in fp32, and whether the VAE works in tiles for it: where `in_tiles` says so of the bytes
+    /// that whole frames would need.
     pub fn memory_need(
         &self,
         workload: &Workload,
@@ -162,43 +157,16 @@ impl Checkpoint {
     ) -> (MemoryEstimate, bool) {
         let need = |workload| self.memory_estimate(DType::F32, DType::F32, workload);
         let whole = need(workload);
-        match in_tiles(whole.vae_decoder.total()) {
+        match in_tiles(whole.vae.total()) {
             true => (need(&Workload { tiled: true, ..*workload }), true),
             false => (whole, false),
         }
     }
 
-    /// The tiles that the VAE decodes in where it is to.
+    /// The tiles that the VAE works in where it is to.
     pub fn tiles(&self) -> Tiles {
         let sample = [self.vae.sample_height, self.vae.sample_width];
         Tiles::of_frames(sample, self.vae.spatial_compression_ratio())
-    }
-
-    /// At full size in the last block, three tensors as wide as the block's input and two frames longer than the chunk
-    /// (input, norm, padded input of the convolution), doubled for the arena; and the caches of all
-    /// convolutions, two frames of each one's input, once as they come in and once as they go out, which live on outside
-    /// of the arena's reuse and are not doubled.
-    fn vae_decoder_elements(&self, workload: &Workload) -> u128 {
-        let config = &self.vae;
-        let frames =
-            chunk_frames(latent_frames(workload.num_frames, config.temporal_compression_ratio));
-        let widest = config.block_out_channels.iter().take(2).copied().max().unwrap_or(0);
-        let working = product(&[3, widest, frames + 2, workload.height, workload.width]);
-        let mut caches = 0u128;
-        let mut below = config.block_out_channels.last().copied().unwrap_or(0);
-        // Convolutions without a block of their own: the first and the middle's four at the latents' size, the last.
-        let outermost = config.block_out_channels.first().copied().unwrap_or(0);
-        let smallest = config.block_out_channels.len().saturating_sub(1);
-        let alone = [(smallest, config.latent_channels + 4 * below), (0, outermost)];
-        for (level, &channels) in config.block_out_channels.iter().enumerate().rev() {
-            let alone = alone.iter().filter(|(at, _)| *at == level).map(|(_, inputs)| inputs);
-            let inputs =
-                below + (2 * (config.layers_per_block + 1) - 1) * channels + alone.sum::<usize>();
-            let area = product(&[workload.height >> level, workload.width >> level]);
-            caches = caches.saturating_add(area.saturating_mul(product(&[4, inputs])));
-            below = channels;
-        }
-        working.saturating_mul(ARENA).saturating_add(caches)
     }
 }
 
@@ -207,15 +175,6 @@ const ARENA: u128 = 2;
 
 fn latent_frames(num_frames: usize, ratio: usize) -> usize {
     num_frames.saturating_sub(1) / ratio + 1
-}
-
-/// Frames of video that the largest chunk of diffusers' decoding gives: the first, of two latent frames and the odd one.
-fn chunk_frames(latent_frames: usize) -> usize {
-    match latent_frames {
-        1 => 1,
-        n if n % 2 == 0 => 8,
-        _ => 9,
-    }
 }
 
 fn weight_bytes(tensors: &[cogwheel_weights::ExpectedTensor], dtype: DType) -> u64 {

@@ -216,6 +216,14 @@ fn what_is_not_computed_is_refused_rather_than_ignored() {
     ] {
         refused(vae(json!({key: value})).map(drop), key);
     }
+    check(
+        transformer(json!({"patch_size_t": 2})),
+        "`patch_size_t`: expected null, or rotary positions alone, which patches of two frames need, found 2",
+    );
+    check(
+        transformer(json!({"ofs_embed_dim": 256})),
+        "`ofs_embed_dim`: expected 512, as `time_embed_dim`, to which it is added, found 256",
+    );
     for (key, value) in [
         ("feed_forward_proj", json!("relu")),
         ("feed_forward_proj", json!("gated-silu")),
@@ -297,7 +305,7 @@ fn the_largest_config_that_is_let_in_has_a_countable_number_of_parameters() {
         "num_attention_heads": 1024, "attention_head_dim": 1024, "num_layers": 1024, "in_channels": 4096,
         "out_channels": 4096, "time_embed_dim": 65536, "text_embed_dim": 65536, "sample_width": 8192,
         "sample_height": 8192, "sample_frames": 65529, "use_rotary_positional_embeddings": true,
-        "use_learned_positional_embeddings": true, "patch_size_t": 2,
+        "use_learned_positional_embeddings": true, "ofs_embed_dim": 65536,
     }))
     .unwrap();
     let elements: u128 = crate::names::transformer(&config)

@@ -206,10 +206,27 @@ impl TransformerConfig {
             let key = "use_learned_positional_embeddings";
             return Err(file.unsupported(key, "beside `use_rotary_positional_embeddings`", true));
         }
+        self.check_newer(file)?;
         let (input, output) = (self.in_channels, self.out_channels);
         if input != output && input != 2 * output {
             let expected = format!("{output} or {}, for `out_channels` of {output}", 2 * output);
             return Err(file.value("in_channels", expected, input));
+        }
+        Ok(())
+    }
+
+    /// What CogVideoX 1.5 brought, where diffusers' own class would fail at the first forward.
+    fn check_newer(&self, file: &ConfigFile) -> Result<(), ConfigError> {
+        if let Some(ofs) = self.ofs_embed_dim.filter(|&ofs| ofs != self.time_embed_dim) {
+            let expected =
+                format!("{}, as `time_embed_dim`, to which it is added", self.time_embed_dim);
+            return Err(file.value("ofs_embed_dim", expected, ofs));
+        }
+        let plain_rotary =
+            self.use_rotary_positional_embeddings && !self.use_learned_positional_embeddings;
+        if self.patch_size_t.is_some() && !plain_rotary {
+            let expected = "null, or rotary positions alone, which patches of two frames need";
+            return Err(file.value("patch_size_t", expected, 2));
         }
         Ok(())
     }

@@ -4,10 +4,11 @@ use cogwheel_tensor::DType;
 use super::{io, linear::linear, patch_volume};
 use crate::config::TransformerConfig;
 
-/// `CogVideoXPatchEmbed`: text and patches projected to the inner width, sin-cos positions added,
-/// in one sequence: `[batch, text + video tokens, inner_dim]`.
+/// `CogVideoXPatchEmbed`: text and patches projected to the inner width, positions added, in one
+/// sequence: `[batch, text + video tokens, inner_dim]`.
 ///
-/// 1.0's convolution of patches that do not overlap is a matrix product over the flattened kernel.
+/// 1.0's convolution of patches that do not overlap is a matrix product over the flattened kernel;
+/// 1.5 has one over patches of two frames.
 pub(super) fn embed(
     g: &mut GraphBuilder,
     config: &TransformerConfig,
@@ -20,12 +21,13 @@ pub(super) fn embed(
     let text_dims =
         [batch, Dim::Fixed(config.max_text_seq_length), Dim::Fixed(config.text_embed_dim)];
     let text = g.input(io::TEXT, dtype, &text_dims)?;
-    let positions = match config.use_rotary_positional_embeddings {
-        true => None,
-        false => {
-            Some(g.input(io::POSITIONS, dtype, &[Dim::Fixed(1), tokens, Dim::Fixed(inner)])?)
-        }
+    let added = |g: &mut GraphBuilder, wanted: bool, tokens| {
+        let dims = [Dim::Fixed(1), tokens, Dim::Fixed(inner)];
+        wanted.then(|| g.input(io::POSITIONS, dtype, &dims)).transpose()
     };
+    let of_video = added(g, !config.use_rotary_positional_embeddings, tokens)?;
+    // A learned table has rows for the text, too.
+    let of_all = added(g, config.use_learned_positional_embeddings, Dim::Free("joint_tokens"))?;
     g.scoped("patch_embed", |g| {
         let shape = g.shape_of(&patches);
         let batch = g.slice(&shape, 0, 0, 1);
@@ -36,9 +38,13 @@ pub(super) fn embed(
         let text = g.reshape_to(&text, &sequences);
         let video = linear(g, &patches, "patch_embed.proj", [features, inner])?;
         let mut video = g.reshape_to(&video, &sequences);
-        if let Some(positions) = &positions {
+        if let Some(positions) = &of_video {
             video = g.add(&video, positions)?;
         }
-        g.concat(&[&text, &video], 1)
+        let joint = g.concat(&[&text, &video], 1)?;
+        match &of_all {
+            Some(positions) => g.add(&joint, positions),
+            None => Ok(joint),
+        }
     })
 }

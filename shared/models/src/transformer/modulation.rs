@@ -25,7 +25,7 @@ pub(super) struct Modulation {
 }
 
 impl TimeEmbedding {
-    /// diffusers' `TimestepEmbedding` on the projected timestep.
+    /// diffusers' `TimestepEmbedding` on the projected timestep, and on `ofs` where there is one.
     pub(super) fn new(
         g: &mut GraphBuilder,
         config: &TransformerConfig,
@@ -35,9 +35,13 @@ impl TimeEmbedding {
         let dims = [Dim::Fixed(1), Dim::Fixed(inner)];
         let projection = g.input(io::TIMESTEP_PROJECTION, dtype, &dims)?;
         g.scoped("time_embedding", |g| {
-            let x = linear(g, &projection, "time_embedding.linear_1", [inner, time_dim])?;
-            let x = g.silu(&x);
-            let x = linear(g, &x, "time_embedding.linear_2", [time_dim, time_dim])?;
+            let mut x = embedding(g, &projection, "time_embedding", [inner, time_dim])?;
+            if let Some(ofs_dim) = config.ofs_embed_dim {
+                let dims = [Dim::Fixed(1), Dim::Fixed(ofs_dim)];
+                let projection = g.input(io::OFS_PROJECTION, dtype, &dims)?;
+                let ofs = embedding(g, &projection, "ofs_embedding", [ofs_dim, time_dim])?;
+                x = g.add(&x, &ofs)?;
+            }
             Ok(Self { activated: g.silu(&x), time_dim, inner })
         })
     }
@@ -89,4 +93,16 @@ impl TimeEmbedding {
         let bias = g.mul(&bias, &factor)?;
         Ok((g.mul(&weight, &factor)?, g.add(&bias, shift)?))
     }
+}
+
+/// `TimestepEmbedding`: two linear layers with a SiLU between them.
+fn embedding(
+    g: &mut GraphBuilder,
+    projection: &Value,
+    name: &str,
+    [input, output]: [usize; 2],
+) -> Result<Value, GraphError> {
+    let x = linear(g, projection, &format!("{name}.linear_1"), [input, output])?;
+    let x = g.silu(&x);
+    linear(g, &x, &format!("{name}.linear_2"), [output, output])
 }

@@ -9,7 +9,8 @@ fn two_b() -> Checkpoint {
     Checkpoint::open(dir.path()).unwrap()
 }
 
-const CLIP: Workload = Workload { batch: 2, num_frames: 49, height: 480, width: 720, tiled: false };
+const CLIP: Workload =
+    Workload { batch: 2, num_frames: 49, height: 480, width: 720, encoded_frames: 0, tiled: false };
 
 #[test]
 fn weights_take_what_their_precision_takes() {
@@ -27,7 +28,14 @@ fn weights_take_what_their_precision_takes() {
 #[test]
 fn the_transformers_activations_are_near_what_was_measured() {
     // 2 x 2,146 tokens at 1,920 channels: 700 MB. 226 are text, 1,920 video: 4 latent frames of 24 x 20 patches.
-    let slice = Workload { batch: 2, num_frames: 13, height: 384, width: 320, tiled: false };
+    let slice = Workload {
+        batch: 2,
+        num_frames: 13,
+        height: 384,
+        width: 320,
+        encoded_frames: 0,
+        tiled: false,
+    };
     let estimate = two_b().memory_estimate(DType::F32, DType::F32, &slice);
     let measured = 700e6;
     assert!((estimate.transformer.activations as f64 / measured - 1.0).abs() < 0.1);
@@ -40,9 +48,10 @@ fn the_vaes_activations_are_near_what_was_measured_and_never_below() {
     for (num_frames, height, width, measured) in
         [(81, 128, 192, 2.092e9), (17, 192, 256, 4.189e9), (17, 240, 320, 6.413e9)]
     {
-        let tile = Workload { batch: 1, num_frames, height, width, tiled: false };
+        let tile =
+            Workload { batch: 1, num_frames, height, width, encoded_frames: 0, tiled: false };
         let estimate = two_b().memory_estimate(DType::F32, DType::F32, &tile);
-        let ratio = estimate.vae_decoder.activations as f64 / measured;
+        let ratio = estimate.vae.activations as f64 / measured;
         assert!((1.0..1.25).contains(&ratio), "{height}x{width}: {ratio} times what was measured");
     }
 }
@@ -52,9 +61,16 @@ fn the_memory_of_tiles_is_near_what_was_measured_and_not_below() {
     // As above, 81 frames in four tiles of 64x96 pixels.
     let mut checkpoint = two_b();
     (checkpoint.vae.sample_height, checkpoint.vae.sample_width) = (128, 192);
-    let workload = Workload { batch: 1, num_frames: 81, height: 96, width: 144, tiled: true };
+    let workload = Workload {
+        batch: 1,
+        num_frames: 81,
+        height: 96,
+        width: 144,
+        encoded_frames: 0,
+        tiled: true,
+    };
     let estimate = checkpoint.memory_estimate(DType::F32, DType::F32, &workload);
-    let ratio = estimate.vae_decoder.activations as f64 / 0.577e9;
+    let ratio = estimate.vae.activations as f64 / 0.577e9;
     assert!((1.0..1.25).contains(&ratio), "{ratio} times what was measured");
 }
 
@@ -63,7 +79,7 @@ fn more_to_compute_takes_more() {
     let checkpoint = two_b();
     let total = |workload| {
         let estimate = checkpoint.memory_estimate(DType::F32, DType::F32, &workload);
-        [estimate.transformer.total(), estimate.vae_decoder.total()]
+        [estimate.transformer.total(), estimate.vae.total()]
     };
     let clip = total(CLIP);
     for larger in [Workload { height: 768, ..CLIP }, Workload { width: 1360, ..CLIP }] {
@@ -77,9 +93,8 @@ fn more_to_compute_takes_more() {
 #[test]
 fn tiles_take_less_and_grow_by_the_frames_alone() {
     let checkpoint = two_b();
-    let vae = |workload| {
-        checkpoint.memory_estimate(DType::F32, DType::F32, &workload).vae_decoder.activations
-    };
+    let vae =
+        |workload| checkpoint.memory_estimate(DType::F32, DType::F32, &workload).vae.activations;
     let tiled = Workload { tiled: true, ..CLIP };
     assert!(vae(tiled) * 3 < vae(CLIP), "{} of {}", vae(tiled), vae(CLIP));
     let small = Workload { height: 240, width: 360, ..tiled };
@@ -95,10 +110,10 @@ fn tiles_take_less_and_grow_by_the_frames_alone() {
 fn tiles_are_counted_where_whole_frames_call_for_them() {
     let checkpoint = two_b();
     let whole = checkpoint.memory_estimate(DType::F32, DType::F32, &CLIP);
-    let limit = whole.vae_decoder.total();
+    let limit = whole.vae.total();
     assert_eq!(checkpoint.memory_need(&CLIP, |need| need > limit), (whole, false));
     let (tiled, is_tiled) = checkpoint.memory_need(&CLIP, |need| need > limit - 1);
-    assert!(is_tiled && tiled.vae_decoder.total() < limit);
+    assert!(is_tiled && tiled.vae.total() < limit);
     assert_eq!(tiled.transformer, whole.transformer);
 }
 
@@ -107,11 +122,12 @@ fn sizes_beyond_reason_saturate() {
     let most = usize::MAX;
     for sizes in [(most, most, most, most), (2, 0, 0, 0), (2, most, 16, 16), (2, 9, most, most)] {
         let (batch, num_frames, height, width) = sizes;
-        let workload = Workload { batch, num_frames, height, width, tiled: false };
+        let workload =
+            Workload { batch, num_frames, height, width, encoded_frames: 0, tiled: false };
         let estimate = two_b().memory_estimate(DType::F32, DType::F32, &workload);
-        assert!(estimate.vae_decoder.total() >= estimate.vae_decoder.weights);
+        assert!(estimate.vae.total() >= estimate.vae.weights);
         if height == most {
-            assert_eq!(estimate.vae_decoder.total(), u64::MAX);
+            assert_eq!(estimate.vae.total(), u64::MAX);
         }
         if num_frames == most {
             assert_eq!(estimate.transformer.total(), u64::MAX);

