@@ -16,9 +16,12 @@ pub use adapters::{Adapters, Upload};
 const OPTIONS: [(&str, &str); 2] =
     [("output_format", "--output"), ("return_latents", "--output-latents")];
 /// Fields of a request that are options under their own name.
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 16] = [
     "prompt",
     "negative_prompt",
+    "image",
+    "video",
+    "strength",
     "width",
     "height",
     "num_frames",
