@@ -13,6 +13,7 @@
 
 import io
 import pathlib
+import shutil
 import struct
 import subprocess
 import zlib
@@ -223,6 +224,7 @@ def videos():
 
     x264 = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-preset", "medium"]
     encode("baseline.mp4", [*x264, "-profile:v", "baseline"])
+    encode("sets_in_samples.mp4", [*x264, "-profile:v", "baseline", "-x264-params", "repeat-headers=1"])
     encode("b_frames.mp4", [*x264, "-bf", "3", "-x264-params", "b-pyramid=normal:b-adapt=0"], count=14)
     encode("open_gop.mp4", [*x264, "-x264-params", "open-gop=1:keyint=6:min-keyint=3:bframes=2:b-adapt=0"], count=14)
     many = np.stack([np.full((16, 16, 3), 20 + 2 * at) for at in range(100)]).astype(np.uint8)
@@ -288,6 +290,7 @@ def resizes():
 
 
 if __name__ == "__main__":
+    shutil.rmtree(ROOT, ignore_errors=True)
     pictures()
     videos()
     resizes()

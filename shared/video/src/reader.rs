@@ -1,13 +1,11 @@
 mod gif;
 mod gif_blocks;
 mod mp4;
-mod pictures;
 
 use crate::read::{FileKind, kind_of};
 use crate::{FrameSize, Picture, ReadError, ReadLimits};
 use gif::GifReader;
 use mp4::Mp4Reader;
-use pictures::Pictures;
 
 /// Reads a video frame by frame, in the order in which it is shown.
 ///
@@ -16,12 +14,12 @@ use pictures::Pictures;
 pub struct VideoReader {
     source: Source,
     frame_size: FrameSize,
+    failed: bool,
 }
 
 enum Source {
     Mp4(Box<Mp4Reader>),
     Gif(Box<GifReader>),
-    Pictures(Pictures),
 }
 
 impl VideoReader {
@@ -42,29 +40,18 @@ impl VideoReader {
             FileKind::Mp4 => {
                 let reader = Mp4Reader::open(bytes, limits)?;
                 let frame_size = reader.frame_size();
-                Ok(Self { source: Source::Mp4(Box::new(reader)), frame_size })
+                Ok(Self { source: Source::Mp4(Box::new(reader)), frame_size, failed: false })
             }
             FileKind::Gif => {
                 let reader = GifReader::open(bytes, limits)?;
                 let frame_size = reader.frame_size();
-                Ok(Self { source: Source::Gif(Box::new(reader)), frame_size })
+                Ok(Self { source: Source::Gif(Box::new(reader)), frame_size, failed: false })
             }
             other => {
                 let expected = "an MP4 video or a GIF";
                 Err(ReadError::Kind { expected, found: other.to_string() })
             }
         }
-    }
-
-    /// Takes picture files, each as [`crate::read_picture`] does, for the frames of a video. All must have the first
-    /// one's size. The first is decoded at once.
-    ///
-    /// # Errors
-    /// [`ReadError`] for more pictures than `limits` has frames, for none, or for a first one that cannot be read.
-    pub fn from_pictures(files: Vec<Vec<u8>>, limits: &ReadLimits) -> Result<Self, ReadError> {
-        let pictures = Pictures::open(files, limits)?;
-        let frame_size = pictures.frame_size();
-        Ok(Self { source: Source::Pictures(pictures), frame_size })
     }
 
     /// The size of every frame.
@@ -77,7 +64,6 @@ impl VideoReader {
         match &self.source {
             Source::Mp4(mp4) => mp4.frame_count(),
             Source::Gif(gif) => gif.frame_count(),
-            Source::Pictures(pictures) => pictures.frame_count(),
         }
     }
 
@@ -86,19 +72,35 @@ impl VideoReader {
         match &self.source {
             Source::Mp4(mp4) => mp4.frame_rate(),
             Source::Gif(gif) => gif.frame_rate(),
-            Source::Pictures(_) => None,
         }
     }
 
-    /// The next frame; none after [`VideoReader::frame_count`] of them.
+    /// The next frame; none after [`VideoReader::frame_count`] of them, or after an error: what follows hangs on what failed.
     ///
     /// # Errors
-    /// [`ReadError`] for a frame that cannot be decoded or has another size; those after it cannot be read either.
+    /// [`ReadError`] for a frame that cannot be decoded or has another size.
     pub fn next_frame(&mut self) -> Result<Option<Picture>, ReadError> {
-        match &mut self.source {
+        if self.failed {
+            return Ok(None);
+        }
+        let frame = match &mut self.source {
             Source::Mp4(mp4) => mp4.next_frame(),
             Source::Gif(gif) => gif.next_frame(),
-            Source::Pictures(pictures) => pictures.next_frame(),
-        }
+        };
+        self.failed = frame.is_err();
+        frame
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_can_move_to_the_thread_that_decodes() {
+        fn is_send<T: Send>() {}
+        is_send::<VideoReader>();
+        is_send::<Picture>();
+        is_send::<ReadError>();
     }
 }

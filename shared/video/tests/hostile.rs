@@ -1,7 +1,5 @@
 //! Files that are not what they seem are refused with what was expected and found.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
 mod inputs;
 
 use cogwheel_video::{ReadError, ReadLimits, VideoReader, read_picture};

@@ -13,7 +13,7 @@ const MAX_SCANS: usize = 100;
 pub(super) fn read(bytes: &[u8], limits: &ReadLimits) -> Result<(Picture, Orientation), ReadError> {
     check_end(bytes)?;
     let options = DecoderOptions::default()
-        .set_strict_mode(true)
+        .set_strict_mode(false) // cameras leave bytes between headers
         .set_max_width(usize::from(u16::MAX))
         .set_max_height(usize::from(u16::MAX))
         .jpeg_set_max_scans(MAX_SCANS)

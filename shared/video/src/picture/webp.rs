@@ -8,6 +8,7 @@ use crate::{ReadError, ReadLimits};
 const FORMAT: &str = "webp";
 
 pub(super) fn read(bytes: &[u8], limits: &ReadLimits) -> Result<(Picture, Orientation), ReadError> {
+    let bytes = whole(bytes)?;
     check_frames(bytes, limits)?;
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(broken)?;
     decoder.set_memory_limit(bytes.len());
@@ -31,6 +32,13 @@ pub(super) fn read(bytes: &[u8], limits: &ReadLimits) -> Result<(Picture, Orient
         }
     }
     Ok((Picture::read(size, buffer, notes), orientation))
+}
+
+/// Up to the end that the file states: what follows is not looked at.
+fn whole(bytes: &[u8]) -> Result<&[u8], ReadError> {
+    let size = bytes.get(4..8).and_then(|size| size.try_into().ok()).map_or(0, u32::from_le_bytes);
+    let end = (size as usize).saturating_add(8);
+    bytes.get(..end).ok_or_else(|| broken(format!("{} of {end} bytes", bytes.len())))
 }
 
 /// Sizes of all frames, each in its own header: the decoder takes memory for a lossy one before it compares it with the

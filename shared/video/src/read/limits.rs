@@ -8,8 +8,9 @@ pub struct ReadLimits {
     pub max_bytes: usize,
     /// Pixels of a picture or of one frame, width times height.
     ///
-    /// Reading a picture takes at most 16 bytes for each beside the file itself. A video takes 30: H.264 keeps up to 16 frames
-    /// for reference, at one and a half bytes.
+    /// Reading a picture takes at most 16 bytes for each, beside the file itself and codecs' tables (a lossy WebP's up to 16
+    /// MiB). A video takes 60, most of them for the 16 frames that H.264 may keep for reference; OpenH264 stops at level 5.2,
+    /// 9.4 million pixels.
     pub max_pixels: u64,
     /// Frames of a video, whether they are read or not.
     pub max_frames: u64,

@@ -133,3 +133,65 @@ fn blend(out: &mut [i32], near: &[u8], far: &[u8]) {
         *out = 3 * i32::from(*near) + i32::from(*far);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: FrameSize = FrameSize { width: 64, height: 64 };
+    const TALL: FrameSize = FrameSize { width: 64, height: 720 };
+
+    fn rgb(colours: Colours, size: FrameSize, [y, cb, cr]: [i32; 3]) -> [u8; 3] {
+        let [cb, cr] = [cb, cr].map(|chroma| (chroma - 128) << CHROMA_BITS);
+        Converter::new(colours, size).unwrap().pixel(y, cb, cr)
+    }
+
+    #[test]
+    fn bars_are_red_in_every_matrix_and_range() {
+        let said = |matrix, full| Colours { matrix: Some(matrix), full_range: Some(full) };
+        // 8-bit values of a 100% red bar, by each standard's formula.
+        for (colours, size, red) in [
+            (said(1, false), SMALL, [63, 102, 240]),
+            (said(6, false), TALL, [81, 90, 240]),
+            (said(6, true), SMALL, [76, 85, 255]),
+            (said(9, false), SMALL, [74, 97, 240]),
+            (Colours::default(), SMALL, [81, 90, 240]),
+            (Colours::default(), TALL, [63, 102, 240]),
+            (said(UNSPECIFIED, false), TALL, [63, 102, 240]),
+        ] {
+            let found = rgb(colours, size, red);
+            let off = found.iter().zip([255, 0, 0]).map(|(a, b): (_, u8)| a.abs_diff(b)).max();
+            assert!(off <= Some(2), "{colours:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn greys_are_exact() {
+        let full = Colours { matrix: Some(1), full_range: Some(true) };
+        for grey in 0..=255 {
+            assert_eq!(rgb(full, SMALL, [grey, 128, 128]), [grey as u8; 3]);
+        }
+        for (luma, grey) in [(0, 0), (16, 0), (235, 255), (255, 255)] {
+            assert_eq!(rgb(Colours::default(), SMALL, [luma, 128, 128]), [grey; 3]);
+        }
+    }
+
+    #[test]
+    fn the_stream_goes_before_the_container() {
+        let colr = Colours::of_colr(b"nclx\0\x01\0\x01\0\x01\x80");
+        assert_eq!(colr, Colours { matrix: Some(1), full_range: Some(true) });
+        let quicktime = Colours::of_colr(b"nclc\0\x01\0\x01\0\x06");
+        assert_eq!(quicktime, Colours { matrix: Some(6), full_range: None });
+        assert_eq!(Colours::of_colr(b"prof1234"), Colours::default());
+        let stream = Colours { matrix: Some(UNSPECIFIED), full_range: Some(false) };
+        assert_eq!(stream.or(colr), Colours { matrix: Some(1), full_range: Some(false) });
+        assert_eq!(quicktime.or(colr), Colours { matrix: Some(6), full_range: Some(true) });
+    }
+
+    #[test]
+    fn a_matrix_that_is_none_is_refused() {
+        let error = Converter::new(Colours { matrix: Some(0), full_range: None }, SMALL).err();
+        let found = error.unwrap().to_string();
+        assert_eq!(found, "mp4: expected colours as Y'CbCr, found matrix 0 of H.273");
+    }
+}

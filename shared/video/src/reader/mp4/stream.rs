@@ -82,7 +82,7 @@ impl Stream {
         }
         let options = DecodeOptions::new().flush_after_decode(Flush::NoFlush);
         let decoded = self.decoder.decode_with_options(&self.annex_b, options);
-        let decoded = decoded.map_err(|error| broken(index, error))?;
+        let decoded = decoded.map_err(|error| broken(index, &error))?;
         let picture = decoded.map(|decoded| picture(&self.converter, self.size, &decoded));
         self.annex_b.clear();
         picture.transpose()
@@ -133,8 +133,8 @@ fn kind(unit: &[u8]) -> u8 {
     unit.first().map_or(0, |header| header & 31)
 }
 
-fn broken(index: u32, error: openh264::Error) -> ReadError {
-    let found = format!("sample {index}, of which the decoder says: {error}");
+fn broken(index: u32, error: &openh264::Error) -> ReadError {
+    let found = format!("sample {index}, for which OpenH264 has code {}", error.native_code());
     ReadError::content(FORMAT, "frames that can be decoded", found)
 }
 
