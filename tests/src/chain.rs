@@ -52,6 +52,13 @@ impl Chain {
         Self::launch_with(model, &["--threads", "1"], denoiser, &adapters, Residency::Apart)
     }
 
+    /// The same with linear layers computed in bytes.
+    pub fn start_in_bytes(model: &Path, adapters: &Path) -> Self {
+        let adapters = ["--adapter-dir", adapters.to_str().unwrap()];
+        let stage = ["--threads", "1", "--precision", "int8"];
+        Self::launch_with(model, &stage, &[], &adapters, Residency::Apart)
+    }
+
     /// The same with the variants of these `--pin` words pinned.
     pub fn start_pinned(model: &Path, adapters: &Path, denoiser: &[&str], pins: &[&str]) -> Self {
         let mut flags = vec!["--adapter-dir", adapters.to_str().unwrap()];

@@ -37,19 +37,19 @@ def make(folder, arguments):
     save_file({"input_ids": torch.randint(VOCABULARY, IDS)}, folder / "inputs.safetensors")
 
 
-def transformers_side(folder, threads):
+def transformers_side(folder, threads, dtype):
     """The other side of the line protocol."""
     import torch
     from safetensors.torch import load_file
     from transformers import T5EncoderModel
 
     torch.set_num_threads(threads)
-    model = T5EncoderModel.from_pretrained(folder, dtype=torch.float32).eval()
+    model = T5EncoderModel.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
     ids = load_file(folder / "inputs.safetensors")["input_ids"]
     print("ready", flush=True)
     for line in sys.stdin:
         if line.startswith("save "):
-            pathlib.Path(line.split()[1]).write_bytes(embeddings.contiguous().numpy().tobytes())
+            pathlib.Path(line.split()[1]).write_bytes(embeddings.float().contiguous().numpy().tobytes())
             print("saved", flush=True)
             continue
         start = time.perf_counter()
@@ -68,13 +68,20 @@ def line(arguments):
             raise RuntimeError("the slice could not be made")
         encode = arguments.binary or ROOT / "target/release/examples/encode"
         ours = pairs.Side("cogwheel", [
-            encode, folder, folder / "inputs.safetensors", arguments.threads, *arguments.encode_options],
+            encode, folder, folder / "inputs.safetensors", arguments.threads, *arguments.encode_options,
+            *["int8"] * arguments.int8],
             arguments.threads)
-        theirs = pairs.Side("transformers", [
-            sys.executable, __file__, "--transformers", folder, "--threads", arguments.threads],
+        transformers = lambda dtype: pairs.Side("transformers", [
+            sys.executable, __file__, "--transformers", folder, "--threads", arguments.threads, "--dtype", dtype],
             arguments.threads)
+        theirs = transformers("bfloat16" if arguments.int8 else "float32")
         what = f"t5, {arguments.layers} layers, {IDS[0]} x {IDS[1]} tokens"
+        what = f"int8 / bf16 {what}" if arguments.int8 else what
         result = pairs.compare(what, ours, theirs, arguments.pairs)
+        if arguments.int8:
+            theirs.close()
+            theirs = transformers("float32")
+            theirs.run()
         for side, name in ((ours, "ours"), (theirs, "theirs")):
             side.ask(f"save {folder / name}")
             side.close()
@@ -86,12 +93,14 @@ def parse():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--int8", action="store_true", help="ours in int8, theirs in bf16; the error is against fp32")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--binary", help="the built example, if elsewhere")
     parser.add_argument("--encode-options", nargs="*", default=[])
     parser.add_argument("--make", type=pathlib.Path, help=argparse.SUPPRESS)
     parser.add_argument("--transformers", type=pathlib.Path, help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", default="float32", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -100,7 +109,7 @@ if __name__ == "__main__":
     if arguments.make:
         make(arguments.make, arguments)
     elif arguments.transformers:
-        transformers_side(arguments.transformers, arguments.threads)
+        transformers_side(arguments.transformers, arguments.threads, arguments.dtype)
     else:
         print(pairs.HEAD)
         print(pairs.show(line(arguments)))

@@ -1,10 +1,11 @@
-"""One forward of the transformer, ours beside diffusers', fp32 on the CPU, the same weights.
+"""One forward of the transformer, ours beside diffusers', fp32 on the CPU, the same weights; or ours with linear layers in
+bytes beside diffusers' in bf16 (--int8), the error then being against diffusers' fp32.
 
 The transformer is CogVideoX-2b's, cut to a few layers, with random weights from a fixed seed:
 30 heads x 64, batch 2, 226 tokens of text and 1,920 of video.
 
     cargo build --release -p cogwheel-denoiser --example forward
-    python tools/bench/transformer.py [--layers 4] [--threads 2] [--pairs 7]
+    python tools/bench/transformer.py [--layers 4] [--threads 2] [--pairs 7] [--int8]
 
 (diffusers 0.42.1; finds ONNX Runtime as the services do: .runtime or ORT_DYLIB_PATH.)
 """
@@ -44,16 +45,18 @@ def make(folder, arguments):
         "timestep": torch.tensor([float(TIMESTEP)])}, folder / "inputs.safetensors")
 
 
-def diffusers_side(folder, threads):
+def diffusers_side(folder, threads, dtype):
     """The other side of the line protocol."""
     import torch
     from diffusers import CogVideoXPipeline, CogVideoXTransformer3DModel
     from safetensors.torch import load_file
 
     torch.set_num_threads(threads)
-    model = CogVideoXTransformer3DModel.from_pretrained(folder).eval()
+    dtype = getattr(torch, dtype)
+    model = CogVideoXTransformer3DModel.from_pretrained(folder, torch_dtype=dtype).eval()
     inputs = load_file(folder / "inputs.safetensors")
-    latents = inputs["latents"].expand(2, -1, -1, -1, -1)
+    latents = inputs["latents"].expand(2, -1, -1, -1, -1).to(dtype)
+    text = inputs["text"].to(dtype)
     timestep = torch.tensor([TIMESTEP, TIMESTEP])
     rotary = None
     if model.config.use_rotary_positional_embeddings:
@@ -66,13 +69,13 @@ def diffusers_side(folder, threads):
     print("ready", flush=True)
     for line in sys.stdin:
         if line.startswith("save "):
-            pathlib.Path(line.split()[1]).write_bytes(prediction.contiguous().numpy().tobytes())
+            pathlib.Path(line.split()[1]).write_bytes(prediction.float().contiguous().numpy().tobytes())
             print("saved", flush=True)
             continue
         start = time.perf_counter()
         with torch.no_grad():
             prediction = model(
-                latents, inputs["text"], timestep, image_rotary_emb=rotary).sample
+                latents, text, timestep, image_rotary_emb=rotary).sample
         print(time.perf_counter() - start, flush=True)
 
 
@@ -96,12 +99,18 @@ def line(arguments):
         forward = arguments.binary or ROOT / "target/release/examples/forward"
         ours = pairs.Side("cogwheel", [
             forward, folder, folder / "inputs.safetensors", arguments.threads,
-            *arguments.forward_options], arguments.threads)
-        theirs = pairs.Side("diffusers", [
-            sys.executable, __file__, "--diffusers", folder, "--threads", arguments.threads],
+            *arguments.forward_options, *["int8"] * arguments.int8], arguments.threads)
+        diffusers = lambda dtype: pairs.Side("diffusers", [
+            sys.executable, __file__, "--diffusers", folder, "--threads", arguments.threads, "--dtype", dtype],
             arguments.threads)
+        theirs = diffusers("bfloat16" if arguments.int8 else "float32")
         what = f"transformer, {arguments.heads} heads, {arguments.layers} layers, 2 x 2,146 tokens"
+        what = f"int8 / bf16 {what}" if arguments.int8 else what
         result = pairs.compare(what, ours, theirs, arguments.pairs)
+        if arguments.int8:
+            theirs.close()
+            theirs = diffusers("float32")
+            theirs.run()
         for side, name in ((ours, "ours"), (theirs, "theirs")):
             side.ask(f"save {folder / name}")
             side.close()
@@ -114,6 +123,7 @@ def parse():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--heads", type=int, default=30)
+    parser.add_argument("--int8", action="store_true", help="ours in int8, theirs in bf16")
     parser.add_argument("--rope", action="store_true", help="rotary positions, as 5b has them")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--pairs", type=int, default=7)
@@ -121,6 +131,7 @@ def parse():
     parser.add_argument("--forward-options", nargs="*", default=[])
     parser.add_argument("--make", type=pathlib.Path, help=argparse.SUPPRESS)
     parser.add_argument("--diffusers", type=pathlib.Path, help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", default="float32", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -129,7 +140,7 @@ if __name__ == "__main__":
     if arguments.make:
         make(arguments.make, arguments)
     elif arguments.diffusers:
-        diffusers_side(arguments.diffusers, arguments.threads)
+        diffusers_side(arguments.diffusers, arguments.threads, arguments.dtype)
     else:
         print(pairs.HEAD)
         print(pairs.show(line(arguments)))

@@ -228,6 +228,7 @@ impl ChainSettings {
             memory_limit: memory_limit.map(|bytes| MemorySize { bytes }),
             max_videos: self.max_videos,
             vae_tiling: self.vae_tiling,
+            precision: self.compute.precision,
             ..RequestLimits::default()
         }
     }

@@ -14,7 +14,8 @@ use crate::page;
 pub fn run(args: ServeArgs) -> Result<(), Fatal> {
     args.logs.init().map_err(Fatal::usage)?;
     let settings = ChainSettings {
-        checkpoint: chain::open_checkpoint(&args.model)?,
+        checkpoint: chain::open_checkpoint(&args.model)?
+            .with_quantized(args.compute.is_quantized()),
         compute: args.compute,
         memory_limit: args.memory_limit.map(|limit| limit.bytes),
         vae_tiling: args.tiling.vae_tiling,

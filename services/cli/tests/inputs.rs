@@ -66,7 +66,8 @@ fn an_image_is_told_of_and_wanted_again_to_make_the_video_again() {
     fs::write(&image, picture_of(200, 100)).unwrap();
     let image = image.to_str().unwrap();
     let told = made(generate(IMAGE, &first, &["--image", image]));
-    let expected = "note: the image is resized from 200x100 to 64x48, which changes their proportions";
+    let expected =
+        "note: the image is resized from 200x100 to 64x48, which changes their proportions";
     assert!(told.contains(expected), "{told}");
     let metadata: VideoMetadata =
         serde_json::from_slice(&fs::read(folder.path().join("a.mp4.json")).unwrap()).unwrap();

@@ -4,27 +4,33 @@
 //! seconds of all forwards within ONNX Runtime, `save FILE` with `saved` when the last prediction
 //! is there as raw fp32; ends with its input. `tools/bench/transformer.py` drives it.
 //!
-//!     forward FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit]
+//!     forward FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit] [int8]
 
 use std::{io::BufRead as _, path::Path, time::Instant};
 
 use anyhow::Context as _;
 use cogwheel_denoiser::transformer::Transformer;
 use cogwheel_engine::{CancellationToken, Provider, Runtime, SessionOptions};
-use cogwheel_models::config::TransformerConfig;
+use cogwheel_models::{config::TransformerConfig, transformer};
 use cogwheel_tensor::Tensor;
 use cogwheel_weights::Weights;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, inputs, threads, rest @ ..] = arguments.as_slice() else {
-        anyhow::bail!("usage: forward FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit]");
+        anyhow::bail!(
+            "usage: forward FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit] [int8]"
+        );
     };
     let options = SessionOptions {
         threads: Some(threads.parse().context("THREADS")?),
         provider: Provider::Cpu,
         prepack: !rest.iter().any(|option| option == "unpacked"),
         matrix_unit: !rest.iter().any(|option| option == "no-unit"),
+        quantize: rest
+            .iter()
+            .any(|option| option == "int8")
+            .then_some(transformer::is_quantized as fn(&str) -> bool),
         variants: false,
     };
     let folder = Path::new(folder);

@@ -16,12 +16,11 @@ use cogwheel_api::denoiser::v1::{
 use cogwheel_api::tensor_parts;
 use cogwheel_engine::{Runtime, SessionOptions, Worker};
 use cogwheel_lora::MergeError;
-use cogwheel_models::checkpoint::Checkpoint;
+use cogwheel_models::{checkpoint::Checkpoint, transformer};
 use cogwheel_service::{
     Failure, Fatal, Gate, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs, end,
     run_on,
 };
-use cogwheel_tensor::DType;
 use tokio::sync::{Semaphore, watch};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
@@ -49,10 +48,12 @@ pub async fn run(
     let storage = stage.storage()?;
     let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?.stored_in(storage);
     let runtime = Runtime::load().map_err(Fatal::failed)?;
-    let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
+    let checkpoint = checkpoint.with_quantized(stage.compute.is_quantized());
+    let (need, _) = checkpoint.memory_need(&checkpoint.default_workload(), |_| false);
     let need = need.transformer;
     let options =
-        SessionOptions { variants: true, ..stage.session_options(need.weights, need.activations) };
+        stage.quantized_options((need.weights, need.activations), transformer::is_quantized);
+    let options = SessionOptions { variants: true, ..options };
     let footprint = Footprint::new(&checkpoint, &options);
     let maker = Transformer::variant_maker(&checkpoint.transformer, &options, footprint.stored());
     let variants = Variants::new(

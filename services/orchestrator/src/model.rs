@@ -5,7 +5,7 @@ use cogwheel_diffusion::scheduler::SchedulerKind;
 use cogwheel_models::checkpoint::{
     Checkpoint, Conditioning, Defaults, Positions, Version, Workload,
 };
-use cogwheel_service::Tiling;
+use cogwheel_service::{Precision, Tiling};
 
 use crate::settings::Residency;
 
@@ -18,7 +18,9 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn new(checkpoint: Checkpoint) -> Self {
+    /// Whose stages compute in that precision.
+    pub(crate) fn new(checkpoint: Checkpoint, precision: Precision) -> Self {
+        let checkpoint = checkpoint.with_quantized(precision == Precision::Int8);
         let geometry = checkpoint.geometry();
         let defaults = checkpoint.defaults();
         Self { checkpoint, geometry, defaults }
@@ -98,7 +100,7 @@ impl Model {
         notices
     }
 
-    /// Bytes of memory a request needs, in fp32, where there are so many.
+    /// Bytes of memory a request needs, where there are so many.
     pub(crate) fn memory(
         &self,
         workload: &Workload,

@@ -33,7 +33,8 @@ pub fn check(
 ) -> Result<(), Failure> {
     let named = |adapter: &Arc<RegisteredAdapter>| (adapter.name().to_owned(), Arc::clone(adapter));
     let adapters: Adapters = adapters.iter().map(named).collect();
-    Plan::new(request, &Model::new(checkpoint.clone()), &adapters, limits, residency).map(drop)
+    let model = Model::new(checkpoint.clone(), limits.precision);
+    Plan::new(request, &model, &adapters, limits, residency).map(drop)
 }
 
 /// A request that can be computed, every default filled in.

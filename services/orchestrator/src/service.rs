@@ -67,7 +67,7 @@ pub async fn run(
     let registered = Arc::clone(&registry);
     let service = Orchestrator {
         registry,
-        model: Arc::new(Model::new(checkpoint)),
+        model: Arc::new(Model::new(checkpoint, settings.limits.precision)),
         stages: Arc::clone(&stages),
         gate: Gate::new("the orchestrator", settings.limits.max_generations as usize, shutdown),
         turns: Arc::new(Semaphore::new(match settings.residency {

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use cogwheel_service::{Address, MemorySize, Page, Tiling};
+use cogwheel_service::{Address, MemorySize, Page, Precision, Tiling};
 use cogwheel_video::ReadLimits;
 
 use crate::pins::Pin;
@@ -84,6 +84,15 @@ pub struct RequestLimits {
         hide_possible_values = true
     )]
     pub vae_tiling: Tiling,
+    /// What the stages' --precision is, by which the memory of a request is judged
+    #[arg(
+        long,
+        value_enum,
+        env = "COGWHEEL_PRECISION",
+        default_value = "auto",
+        value_name = "PRECISION"
+    )]
+    pub precision: Precision,
 }
 
 impl Default for RequestLimits {
@@ -98,6 +107,7 @@ impl Default for RequestLimits {
             max_generations: 16,
             max_request_bytes: MAX_REQUEST_BYTES,
             vae_tiling: Tiling::Auto,
+            precision: Precision::Auto,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! within ONNX Runtime, `save FILE` with `saved` when the last embeddings are there as raw fp32; ends with its input.
 //! `tools/bench/text_encoder.py` drives it.
 //!
-//!     encode FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit]
+//!     encode FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit] [int8]
 
 use std::{io::BufRead as _, path::Path, time::Instant};
 
@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use cogwheel_engine::{CancellationToken, Provider, Runtime, Session, SessionOptions};
 use cogwheel_models::{
     config::TextEncoderConfig,
-    text_encoder::{INPUT_IDS, text_encoder},
+    text_encoder::{INPUT_IDS, is_quantized, text_encoder},
 };
 use cogwheel_tensor::Tensor;
 use cogwheel_weights::Weights;
@@ -20,13 +20,19 @@ use cogwheel_weights::Weights;
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, inputs, threads, rest @ ..] = arguments.as_slice() else {
-        anyhow::bail!("usage: encode FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit]");
+        anyhow::bail!(
+            "usage: encode FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit] [int8]"
+        );
     };
     let options = SessionOptions {
         threads: Some(threads.parse().context("THREADS")?),
         provider: Provider::Cpu,
         prepack: !rest.iter().any(|option| option == "unpacked"),
         matrix_unit: !rest.iter().any(|option| option == "no-unit"),
+        quantize: rest
+            .iter()
+            .any(|option| option == "int8")
+            .then_some(is_quantized as fn(&str) -> bool),
         variants: false,
     };
     let folder = Path::new(folder);

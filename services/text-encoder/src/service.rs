@@ -11,12 +11,11 @@ use cogwheel_api::textencoder::v1::{
     EncodeRequest, EncodeResponse, EncodeSummary, Truncation, encode_response::Event,
 };
 use cogwheel_engine::{EngineError, Runtime, Worker};
-use cogwheel_models::checkpoint::Checkpoint;
+use cogwheel_models::{checkpoint::Checkpoint, text_encoder};
 use cogwheel_service::{
     Failure, Fatal, Gate, Invalid, Limits, Listener, Responder, Responses, Server, Shutdown,
     StageArgs, end, run_on,
 };
-use cogwheel_tensor::DType;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
@@ -53,9 +52,10 @@ pub async fn run(
     let storage = stage.storage()?;
     let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?.stored_in(storage);
     let runtime = Runtime::load().map_err(Fatal::failed)?;
-    let need = checkpoint.memory_estimate(DType::F32, DType::F32, &checkpoint.default_workload());
-    let need = need.text_encoder;
-    let mut session = stage.session_options(need.weights, need.activations);
+    let checkpoint = checkpoint.with_quantized(stage.compute.is_quantized());
+    let (need, _) = checkpoint.memory_need(&checkpoint.default_workload(), |_| false);
+    let need = (need.text_encoder.weights, need.text_encoder.activations);
+    let mut session = stage.quantized_options(need, text_encoder::is_quantized);
     // Packing the weights takes longer than what one forward saves by it.
     session.matrix_unit &= !stage.release_after_use;
     // One process has one model, so its folder is name enough in the cache.

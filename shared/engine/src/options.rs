@@ -37,12 +37,20 @@ pub struct SessionOptions {
     /// Their weights are then packed into memory of the session's, 2 bytes a parameter for what the source stores in
     /// bf16, 4 for fp16 and 6 for fp32, whatever `prepack` says.
     pub matrix_unit: bool,
+    /// Which linear layers, by the names of their weights, are computed in bytes where the provider is the CPU, see
+    /// [`cogwheel_product::QuantizedWeight`]: 1 byte a parameter whatever the source stores.
+    pub quantize: Option<fn(&str) -> bool>,
     /// Whether the session is to have variants, see [`crate::Variant`]. It then keeps what it was made of, and weights that
     /// the matrix unit does not take are not rearranged, so that variants can share them.
     pub variants: bool,
 }
 
 impl SessionOptions {
+    /// The layers that a session with these options computes in bytes.
+    pub(crate) fn quantized_layers(&self) -> Option<fn(&str) -> bool> {
+        self.quantize.filter(|_| self.provider == Provider::Cpu)
+    }
+
     /// Bytes of a parameter of a linear layer that the source stores in `dtype`, as a session with these options holds it
     /// on this machine.
     pub fn bytes_per_parameter(&self, dtype: DType) -> usize {
@@ -63,6 +71,7 @@ impl Default for SessionOptions {
             provider: Provider::default(),
             prepack: true,
             matrix_unit: true,
+            quantize: None,
             variants: false,
         }
     }

@@ -43,8 +43,14 @@ fn variants_run_in_the_memory_that_the_model_ran_in_and_it_ends_with_them() {
     let widest = ROWS * 4 * WIDTH * size_of::<f32>();
     let (provider, threads) = (Provider::Cpu, Some(1));
     for matrix_unit in [true, false] {
-        let options =
-            SessionOptions { provider, threads, prepack: false, matrix_unit, variants: true };
+        let options = SessionOptions {
+            provider,
+            threads,
+            prepack: false,
+            matrix_unit,
+            quantize: None,
+            variants: true,
+        };
         let mut session =
             Session::new(&Runtime::load().unwrap(), &model, &table, &options).unwrap();
         let maker = VariantMaker::of(&model, &options, DType::F32);

@@ -56,6 +56,26 @@ fn the_matrix_unit_agrees_with_onnx_runtime_whatever_the_threads() {
     }
 }
 
+#[test]
+fn layers_in_bytes_are_a_hundredth_off_and_those_that_are_not_are_not() {
+    let runtime = Runtime::load().unwrap();
+    let (model, table) = graphs::feed_forward(96, 3);
+    let x = ramp(&[70, 96], 0.7);
+    let make = |quantize: Option<fn(&str) -> bool>, threads| {
+        let options = SessionOptions { quantize, ..options(false, threads) };
+        Session::new(&runtime, &model, &table, &options).unwrap()
+    };
+    let expected = run(&mut make(None, 1), &x);
+    let mut session = make(Some(|name| name.contains("up")), 1);
+    let found = run(&mut session, &x);
+    let of_some = error(&found, &expected);
+    let of_all = error(&run(&mut make(Some(|_| true), 1), &x), &expected);
+    assert!(0.0 < of_some && of_some < of_all && of_all < 2e-2, "{of_some}, {of_all}");
+    assert_eq!(run(&mut session, &x), found, "the second time");
+    assert_eq!(run(&mut make(Some(|name| name.contains("up")), 2), &x), found, "with two threads");
+    assert_eq!(run(&mut make(Some(|_| false), 1), &x), expected);
+}
+
 /// Weights in the dtype in which they are kept.
 struct Stored(Table, DType);
 

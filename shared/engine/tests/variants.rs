@@ -17,12 +17,23 @@ const BIAS: &str = "layers.1.up.bias";
 
 fn options(matrix_unit: bool, prepack: bool) -> SessionOptions {
     let (provider, threads) = (Provider::Cpu, Some(1));
-    SessionOptions { provider, threads, prepack, matrix_unit, variants: true }
+    SessionOptions { provider, threads, prepack, matrix_unit, quantize: None, variants: true }
 }
 
-/// By the matrix unit, where there is one, and by ONNX Runtime; the latter with weights that would be rearranged.
-fn ways() -> [SessionOptions; 3] {
-    [options(true, false), options(false, false), options(false, true)]
+/// By the matrix unit, where there is one, and by ONNX Runtime, the latter with weights that would be rearranged; and all
+/// layers or some of them in bytes.
+fn ways() -> [SessionOptions; 5] {
+    let in_bytes = |quantize: fn(&str) -> bool| SessionOptions {
+        quantize: Some(quantize),
+        ..options(true, false)
+    };
+    [
+        options(true, false),
+        options(false, false),
+        options(false, true),
+        in_bytes(|_| true),
+        in_bytes(|name| name == UP),
+    ]
 }
 
 fn run(session: &mut Session, variant: Option<&Variant>, x: &Tensor) -> Tensor {
@@ -112,11 +123,12 @@ fn a_variant_takes_what_it_changes() {
         let nothing = variant(&maker, &[]);
         assert_eq!(nothing.byte_length(), 0);
         let one = variant(&maker, &[(UP, ramp(&[128, 32], 0.3))]);
-        assert!(
-            (4 * 128 * 32..=6 * 128 * 32).contains(&one.byte_length()),
-            "{}",
-            one.byte_length()
-        );
+        // Bytes have a scale and a sum of 4 bytes each beside them for each output.
+        let (least, most) = match options.quantize {
+            Some(_) => (128 * 32, 128 * 32 + 128 * 8),
+            None => (4 * 128 * 32, 6 * 128 * 32),
+        };
+        assert!((least..=most).contains(&one.byte_length()), "{}", one.byte_length());
     }
 }
 

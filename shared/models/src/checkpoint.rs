@@ -44,6 +44,7 @@ pub struct Checkpoint {
     pub scheduler: SchedulerFileConfig,
     family: Family,
     storage: Storage,
+    quantized: bool,
 }
 
 /// Parameters of each part.
@@ -79,6 +80,7 @@ impl Checkpoint {
             scheduler,
             family,
             storage: Storage::Fp32,
+            quantized: false,
         })
     }
 
@@ -87,6 +89,18 @@ impl Checkpoint {
     #[must_use]
     pub fn stored_in(self, storage: Storage) -> Self {
         Self { storage, ..self }
+    }
+
+    /// The same checkpoint with its linear layers computed in bytes, see [`crate::transformer::is_quantized`] and
+    /// [`crate::text_encoder::is_quantized`], or not.
+    #[must_use]
+    pub fn with_quantized(self, quantized: bool) -> Self {
+        Self { quantized, ..self }
+    }
+
+    /// Whether its linear layers are computed in bytes.
+    pub fn is_quantized(&self) -> bool {
+        self.quantized
     }
 
     /// What weights, and the state between steps and stages, are rounded to.

@@ -51,3 +51,12 @@ pub fn text_encoder(
     g.output(EMBEDDINGS, &x, &[Dim::Free("batch"), Dim::Fixed(tokens), Dim::Fixed(width)])?;
     Ok(g.finish())
 }
+
+/// Whether the linear layer with the weight of this name is computed in bytes where a model is quantized: all but the
+/// feed-forwards' last ones, whose activations T5 lets grow to thousands in a few channels, so that the others would have
+/// no bits left. They are what transformers keeps in fp32 beside fp16. Embeddings are looked up.
+pub fn is_quantized(weight: &str) -> bool {
+    let is_layer =
+        weight.starts_with("encoder.block.") && !weight.contains("relative_attention_bias");
+    is_layer && !names::is_kept_fp32(weight)
+}

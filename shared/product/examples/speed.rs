@@ -1,10 +1,13 @@
-//! Speed of products of the sizes that CogVideoX has, in GFLOP/s of fp32, the best of 20.
+//! Speed of products of the sizes that CogVideoX has, in GFLOP/s, the best of 20: in bytes, and in fp32 where there is a
+//! matrix unit.
 //!
 //!     cargo run --release -p cogwheel-product --example speed [THREADS]
 
 use std::time::Instant;
 
-use cogwheel_product::{Linear, MatrixUnit, PackedWeight, Scratch, Threads};
+use cogwheel_product::{
+    Linear, MatrixUnit, PackedWeight, QuantizedLinear, QuantizedWeight, Scratch, Threads,
+};
 use cogwheel_tensor::{DType, Tensor};
 use half::{bf16, f16};
 
@@ -31,7 +34,10 @@ unsafe impl Threads for Scoped {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let threads = Scoped(std::env::args().nth(1).map_or(Ok(1), |threads| threads.parse())?);
-    let unit = MatrixUnit::find().ok_or("this processor has no matrix unit for bf16")?;
+    for size in SIZES {
+        quantized(size, &threads)?;
+    }
+    let Some(unit) = MatrixUnit::find() else { return Ok(()) };
     for [rows, inputs, outputs] in SIZES {
         for dtype in [DType::BF16, DType::F16, DType::F32] {
             let weight = weight(dtype, [outputs, inputs])?;
@@ -54,6 +60,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             );
         }
     }
+    Ok(())
+}
+
+/// In bytes, quantizing the activations included.
+fn quantized(
+    [rows, inputs, outputs]: [usize; 3],
+    threads: &Scoped,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let weight = QuantizedWeight::new(&weight(DType::F32, [outputs, inputs])?)?;
+    let x = random(rows * inputs);
+    let (mut y, mut scratch) = (vec![0.0; rows * outputs], Scratch::default());
+    let mut best = f64::MAX;
+    for _ in 0..20 {
+        let start = Instant::now();
+        let linear = QuantizedLinear { weight: &weight, bias: None };
+        linear.apply(rows, &x, &mut y, threads, &mut scratch)?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    let speed = 2.0 * (rows * inputs * outputs) as f64 / best / 1e9;
+    println!("I8 {rows} x {inputs} x {outputs}: {speed:.0}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Linear layers in fp32 on matrix units that multiply bf16: Intel's AMX.
+//! Linear layers: in fp32 on matrix units that multiply bf16 (Intel's AMX), and in bytes.
 //!
 //! An fp32 number is the exact sum of three bf16 numbers, eight bits of its mantissa each, and a product of two such sums
 //! is the sum of the products of their pieces. The unit multiplies pieces exactly and adds up in fp32; pairs of pieces
@@ -8,15 +8,21 @@
 //!
 //! Start at [`MatrixUnit::find`], which says whether this processor has such a unit, and [`PackedWeight::new`]; then
 //! [`Linear::apply`]. Pure numbers: no runtime, no threads of its own but to pack.
+//!
+//! Of [`QuantizedWeight`]s each output is quantized by its largest weight, of the activations each row by its least and
+//! greatest value while it is multiplied ([`QuantizedLinear`]): a quarter of the memory, and of the time on processors
+//! that multiply bytes (AVX-512 VNNI), for an error of about a hundredth.
 
 mod error;
 mod layout;
 mod linear;
 mod packed;
+mod quantized;
 mod shared_slice;
 mod unit;
 
 pub use error::ProductError;
 pub use linear::{Linear, Scratch, Threads};
 pub use packed::PackedWeight;
+pub use quantized::{QuantizedLinear, QuantizedWeight};
 pub use unit::MatrixUnit;

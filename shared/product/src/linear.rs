@@ -4,6 +4,7 @@ mod task;
 use crate::{
     MatrixUnit, PackedWeight, ProductError,
     layout::{Line, MOST_PIECES, PANEL, PIECE_LINES, STEP},
+    quantized::RowScale,
     shared_slice::SharedSlice,
 };
 use rows::{Rows, Section};
@@ -26,11 +27,13 @@ pub unsafe trait Threads {
     fn each(&self, tasks: usize, work: &(dyn Fn(usize) + Sync));
 }
 
-/// Memory that products use and leave for the next: the pieces of up to 512 rows, 6 bytes a value.
+/// Memory that products use and leave for the next: of up to 512 rows the pieces, 6 bytes a value, or bytes, 1 a value.
 #[derive(Debug, Default)]
 pub struct Scratch {
     lines: Vec<Line>,
-    bias: Vec<f32>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) scales: Vec<RowScale>,
+    pub(crate) bias: Vec<f32>,
 }
 
 /// `y = x W^T + b`.
@@ -84,7 +87,7 @@ impl Linear<'_> {
 
     /// At most [`ROWS`] rows: first all are cut into pieces, then each task computes its columns of all of them.
     fn rows(&self, x: &[f32], y: &mut [f32], threads: &dyn Threads, scratch: &mut Scratch) {
-        let Scratch { lines, bias } = scratch;
+        let Scratch { lines, bias, .. } = scratch;
         let rows = Rows::new(x.len() / self.weight.inputs(), self.weight.steps());
         if lines.len() < rows.lines() {
             lines.resize(rows.lines(), bytemuck::Zeroable::zeroed());
@@ -126,6 +129,10 @@ impl Linear<'_> {
     }
 }
 
-fn check(operand: &'static str, expected: usize, found: usize) -> Result<(), ProductError> {
+pub(crate) fn check(
+    operand: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<(), ProductError> {
     if expected == found { Ok(()) } else { Err(ProductError::Length { operand, expected, found }) }
 }

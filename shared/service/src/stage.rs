@@ -44,7 +44,8 @@ pub struct StageArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Computing")]
 pub struct ComputeArgs {
-    /// Precision of weights and of the state between steps; auto is fp32 on the CPU, where the arithmetic always is
+    /// Precision of weights and of the state between steps; auto is fp32 on the CPU, where the arithmetic always is, but that
+    /// int8 computes linear layers in bytes
     #[arg(
         long,
         value_enum,
@@ -110,7 +111,7 @@ pub enum Precision {
     Fp16,
     /// bfloat16.
     Bf16,
-    /// Quantized linear layers.
+    /// Linear layers in bytes.
     Int8,
 }
 
@@ -130,12 +131,14 @@ impl ComputeArgs {
     /// and no more: its arithmetic is fp32.
     ///
     /// # Errors
-    /// [`Failure::Invalid`] for what this build cannot honour: quantized layers, and on a GPU any
-    /// arithmetic but fp32.
+    /// [`Failure::Invalid`] for what this build cannot honour: on a GPU any arithmetic but fp32.
     pub fn storage(&self) -> Result<Storage, Failure> {
         let expected = match (self.precision, self.execution_provider) {
             (Precision::Fp32, _)
-            | (Precision::Auto, ExecutionProvider::Auto | ExecutionProvider::Cpu) => {
+            | (
+                Precision::Auto | Precision::Int8,
+                ExecutionProvider::Auto | ExecutionProvider::Cpu,
+            ) => {
                 return Ok(Storage::Fp32);
             }
             (Precision::Fp16, ExecutionProvider::Auto | ExecutionProvider::Cpu) => {
@@ -143,9 +146,6 @@ impl ComputeArgs {
             }
             (Precision::Bf16, ExecutionProvider::Auto | ExecutionProvider::Cpu) => {
                 return Ok(Storage::Bf16);
-            }
-            (Precision::Int8, ExecutionProvider::Auto | ExecutionProvider::Cpu) => {
-                "auto, fp32, fp16 or bf16"
             }
             // On a GPU auto would be the checkpoint's own.
             (_, ExecutionProvider::Cuda) => "fp32 with cuda",
@@ -155,9 +155,18 @@ impl ComputeArgs {
         Err(Failure::invalid("precision", message))
     }
 
-    /// What a precision of storage means, where it is one.
-    pub fn storage_notice(&self) -> Option<String> {
+    /// Whether linear layers are computed in bytes.
+    pub fn is_quantized(&self) -> bool {
+        self.precision == Precision::Int8
+    }
+
+    /// What a precision means, where that is not plain.
+    pub fn precision_notice(&self) -> Option<String> {
         match self.storage() {
+            Ok(Storage::Fp32) if self.is_quantized() => Some(
+                "int8 on the CPU: linear layers of the transformer and the text encoder are computed in bytes, all else in fp32"
+                    .to_owned(),
+            ),
             Ok(Storage::Fp32) | Err(_) => None,
             Ok(_) => Some(format!(
                 "{} on the CPU: weights and the state between steps are rounded to it, the arithmetic is fp32",
@@ -190,7 +199,7 @@ impl StageArgs {
     /// As [`ComputeArgs::storage`].
     pub fn storage(&self) -> Result<Storage, Failure> {
         let storage = self.compute.storage()?;
-        if let Some(notice) = self.compute.storage_notice() {
+        if let Some(notice) = self.compute.precision_notice() {
             tracing::info!("{notice}");
         }
         Ok(storage)
@@ -220,8 +229,19 @@ impl StageArgs {
             threads: threads.map(|threads| threads.min(cores)),
             prepack,
             matrix_unit: prepack && compute.matrix_unit == MatrixUnit::Auto,
+            quantize: None,
             variants: false,
         }
+    }
+
+    /// The same for a model of which these layers, by the names of their weights, are quantized where that is asked for.
+    pub fn quantized_options(
+        &self,
+        (weights, activations): (u64, u64),
+        layers: fn(&str) -> bool,
+    ) -> SessionOptions {
+        let quantize = self.compute.is_quantized().then_some(layers);
+        SessionOptions { quantize, ..self.session_options(weights, activations) }
     }
 
     /// Lets in the call that runs and those that may wait.

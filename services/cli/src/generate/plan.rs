@@ -108,7 +108,7 @@ impl Plan {
         let mut request = request(&args, video.kind(), initial_latents.as_ref(), &brought);
         let mut notices = Vec::new();
         if let Some(dir) = &args.model {
-            notices.extend(args.compute.storage_notice());
+            notices.extend(args.compute.precision_notice());
             notices.extend(again.as_ref().and_then(|again| again.other_model(dir)));
         }
         let loras;
@@ -123,7 +123,8 @@ impl Plan {
                 Source::Endpoint(address)
             }
             (None, Some(dir)) => {
-                let checkpoint = chain::open_checkpoint(&dir)?;
+                let checkpoint =
+                    chain::open_checkpoint(&dir)?.with_quantized(args.compute.is_quantized());
                 loras = Loras::for_model(&args.lora, &checkpoint)?;
                 request.adapters.clone_from(&loras.choices);
                 if let Some(again) = &again {

@@ -108,7 +108,7 @@ const PRECISIONS: [(&str, DType, DType, bool); 4] = [
     ("fp32", DType::F32, DType::F32, true),
     ("fp16", DType::F32, DType::F32, true),
     ("bf16", DType::F32, DType::F32, true),
-    ("int8", DType::I8, DType::F32, false),
+    ("int8", DType::I8, DType::F32, true),
 ];
 
 impl Description {

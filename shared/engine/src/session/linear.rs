@@ -1,7 +1,8 @@
-//! Linear layers by the processor's matrix unit: an operator of our own in the graph, whose weights are packed and kept
-//! here instead of being given to ONNX Runtime.
+//! Linear layers by the processor's matrix unit, or in bytes: an operator of our own in the graph, whose weights are packed
+//! and kept here instead of being given to ONNX Runtime.
 
 mod operator;
+mod weight;
 
 use std::{
     borrow::Cow,
@@ -10,8 +11,9 @@ use std::{
 };
 
 use cogwheel_graph::{LinearOperator, Model};
-use cogwheel_product::{MatrixUnit, PackedWeight};
+use cogwheel_product::MatrixUnit;
 pub(super) use operator::domain;
+pub(super) use weight::{Packing, Weight};
 
 use super::variant;
 use crate::{EngineError, Provider, SessionOptions, WeightSource, weight_source::supply_stored};
@@ -23,9 +25,8 @@ const OPERATOR: LinearOperator = LinearOperator { domain: "cogwheel", name: "Lin
 /// in some weights can have the others in common.
 #[derive(Debug)]
 pub(super) struct Products {
-    unit: MatrixUnit,
     /// By name in the checkpoint.
-    weights: HashMap<String, Arc<PackedWeight>>,
+    weights: HashMap<String, Arc<Weight>>,
     /// Of the session.
     threads: usize,
     /// What the run has in the place of some of them.
@@ -35,8 +36,8 @@ pub(super) struct Products {
 impl Products {
     /// The same weights for another session.
     pub(super) fn shared(&self) -> Self {
-        let Self { unit, weights, threads, .. } = self;
-        Self { unit: *unit, weights: weights.clone(), threads: *threads, variant: Mutex::default() }
+        let Self { weights, threads, .. } = self;
+        Self { weights: weights.clone(), threads: *threads, variant: Mutex::default() }
     }
 
     /// What the next runs have in the place of some weights.
@@ -55,28 +56,32 @@ pub(super) fn unit(options: &SessionOptions) -> Option<MatrixUnit> {
     wanted.then(MatrixUnit::find).flatten()
 }
 
-/// Takes the linear layers out of ONNX Runtime's hands where there is a matrix unit to compute them: packs their weights
-/// and rewrites the model. Else the model stays as it is.
+/// Takes linear layers out of ONNX Runtime's hands, those that are quantized, and where there is a matrix unit to compute
+/// them all others: packs their weights and rewrites the model. Else the model stays as it is.
 pub(super) fn hand_over<'m>(
     model: Cow<'m, Model>,
     source: &dyn WeightSource,
     options: &SessionOptions,
 ) -> Result<(Cow<'m, Model>, Option<Products>), EngineError> {
-    let Some(unit) = unit(options) else { return Ok((model, None)) };
-    let slots = model.linear_weights();
+    let packing = Packing::of(options);
+    let mut slots = model.linear_weights();
+    slots.retain(|slot| packing.takes(&slot.name));
     if slots.is_empty() {
         return Ok((model, None));
     }
     let mut weights = HashMap::with_capacity(slots.len());
     for slot in &slots {
-        let packed = PackedWeight::new(unit, &supply_stored(source, slot)?)
+        let packed = packing
+            .pack(&slot.name, &supply_stored(source, slot)?)
             .map_err(|source| EngineError::Product { name: slot.name.clone(), source })?;
-        weights.insert(slot.name.clone(), Arc::new(packed));
+        weights.extend(packed.map(|packed| (slot.name.clone(), Arc::new(packed))));
     }
     let bytes: usize = weights.values().map(|weight| weight.byte_length()).sum();
-    tracing::info!(unit = unit.name(), layers = weights.len(), bytes, "linear layers packed");
+    let is_quantized = |weight: &&Arc<Weight>| matches!(***weight, Weight::Quantized(_));
+    let quantized = weights.values().filter(is_quantized).count();
+    tracing::info!(layers = weights.len(), quantized, bytes, "linear layers packed");
     let model = Cow::Owned(model.into_owned().hand_over(&slots, OPERATOR));
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = options.threads.unwrap_or_else(cores);
-    Ok((model, Some(Products { unit, weights, threads, variant: Mutex::default() })))
+    Ok((model, Some(Products { weights, threads, variant: Mutex::default() })))
 }

@@ -4,10 +4,9 @@ use std::{
 };
 
 use cogwheel_graph::{Model, WeightSlot};
-use cogwheel_product::{MatrixUnit, PackedWeight};
 use cogwheel_tensor::{DType, Tensor};
 
-use super::linear;
+use super::linear::{Packing, Weight};
 use crate::{EngineError, SessionOptions, weight_source::fit};
 
 /// Weights that stand in the place of some of a session's own in a run: see
@@ -30,7 +29,7 @@ impl WeakVariant {
 /// What a variant changes.
 #[derive(Debug, Default)]
 pub(super) struct Weights {
-    /// Linear layers that the matrix unit computes, by the names of their weights.
+    /// Linear layers that the session computes by itself, by the names of their weights.
     pub(super) layers: HashMap<String, Layer>,
     /// All else, in the dtypes of the graph.
     pub(super) tensors: HashMap<String, Tensor>,
@@ -39,7 +38,7 @@ pub(super) struct Weights {
 /// What a linear layer has that is not the session's.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layer {
-    pub(super) weight: Option<Arc<PackedWeight>>,
+    pub(super) weight: Option<Arc<Weight>>,
     pub(super) bias: Option<Tensor>,
 }
 
@@ -49,11 +48,9 @@ pub struct VariantMaker(Arc<Slots>);
 
 #[derive(Debug)]
 struct Slots {
-    unit: Option<MatrixUnit>,
-    /// Most of a weight that the unit has.
-    pieces: usize,
+    packing: Packing,
     by_name: HashMap<String, WeightSlot>,
-    /// Weights that the unit has.
+    /// Weights of layers that the session computes by itself.
     linears: HashSet<String>,
 }
 
@@ -79,14 +76,15 @@ impl VariantMaker {
     ///
     /// Where the matrix unit takes a stored fp16 weight in two pieces, a changed one has two as well, 16 bits of mantissa,
     /// so that a run with it costs the same; bf16 ones too, which it takes in one: a run with fp32 weights in their place
-    /// costs more, unless they are given in bf16.
+    /// costs more, unless they are given in bf16. Quantized layers stay quantized.
     pub fn of(model: &Model, options: &SessionOptions, dtype: DType) -> Self {
-        let unit = linear::unit(options);
         let pieces = if dtype == DType::F32 { 3 } else { 2 };
+        let packing = Packing::of(options).with_pieces(pieces);
         let name = |slot: &WeightSlot| slot.name.clone();
-        let linears = unit.map(|_| model.linear_weights().iter().map(name).collect());
+        let linears = model.linear_weights();
+        let linears = linears.iter().filter(|slot| packing.takes(&slot.name)).map(name).collect();
         let by_name = model.weights().iter().map(|slot| (name(slot), slot.clone())).collect();
-        Self(Arc::new(Slots { unit, pieces, by_name, linears: linears.unwrap_or_default() }))
+        Self(Arc::new(Slots { packing, by_name, linears }))
     }
 
     /// Begins a variant that changes nothing yet.
@@ -113,18 +111,18 @@ impl VariantInMaking {
         let slot = slots.by_name.get(name).ok_or_else(no_weight)?;
         let is_float = |dtype| matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
         let tensor = fit(tensor, slot, is_float)?;
-        if let Some(unit) = slots.unit {
-            if slots.linears.contains(name) {
-                let packed = PackedWeight::of_pieces(unit, &tensor, slots.pieces)
-                    .map_err(|source| EngineError::Product { name: name.to_owned(), source })?;
-                self.layer(name).weight = Some(Arc::new(packed));
-                return Ok(());
-            }
-            let weight = weight_of_bias(name).filter(|weight| slots.linears.contains(weight));
-            if let Some(weight) = weight {
-                self.layer(&weight).bias = Some(tensor.widened()?);
-                return Ok(());
-            }
+        if slots.linears.contains(name) {
+            let packed = slots
+                .packing
+                .pack(name, &tensor)
+                .map_err(|source| EngineError::Product { name: name.to_owned(), source })?;
+            self.layer(name).weight = packed.map(Arc::new);
+            return Ok(());
+        }
+        let weight = weight_of_bias(name).filter(|weight| slots.linears.contains(weight));
+        if let Some(weight) = weight {
+            self.layer(&weight).bias = Some(tensor.widened()?);
+            return Ok(());
         }
         let tensor = if slot.dtype == DType::F32 { tensor.widened()? } else { tensor };
         self.weights.tensors.insert(name.to_owned(), fit(tensor, slot, |d| d == slot.dtype)?);

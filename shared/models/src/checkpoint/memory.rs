@@ -4,7 +4,7 @@ use cogwheel_diffusion::geometry::Tiles;
 use cogwheel_tensor::DType;
 
 use super::{Checkpoint, Conditioning};
-use crate::names;
+use crate::{names, text_encoder, transformer};
 
 /// What one request computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl StageMemory {
 
 impl Checkpoint {
     /// Estimates the memory of each stage, its weights held in `weights` and its activations in `activations`: F32 for
-    /// both on the CPU provider, which computes neither F16 nor BF16; I8 for weights quantized to bytes.
+    /// both on the CPU provider, which computes neither F16 nor BF16; I8 for linear layers quantized to bytes.
     ///
     /// Weights are exact but for the runtime's packed copies. Activations are counted tensor by tensor at the widest
     /// point of a block, from the mathematics of the models, and doubled for the arena of ONNX Runtime, which grows by
@@ -94,7 +94,11 @@ impl Checkpoint {
                 activations: bytes(self.text_encoder_elements(workload).saturating_mul(ARENA)),
             },
             transformer: StageMemory {
-                weights: weight_bytes(&names::transformer(&self.transformer), weights),
+                weights: stage_bytes(
+                    &names::transformer(&self.transformer),
+                    weights,
+                    transformer::is_quantized,
+                ),
                 activations: bytes(self.transformer_elements(workload).saturating_mul(ARENA)),
             },
             vae: StageMemory {
@@ -107,7 +111,7 @@ impl Checkpoint {
     /// In half precision, and only there, `wo` stays fp32, as transformers keeps it.
     fn text_encoder_weights(&self, dtype: DType) -> u64 {
         let tensors = names::text_encoder(&self.text_encoder);
-        let all = weight_bytes(&tensors, dtype);
+        let all = stage_bytes(&tensors, dtype, text_encoder::is_quantized);
         if dtype != DType::F16 {
             return all;
         }
@@ -148,14 +152,15 @@ impl Checkpoint {
         }
     }
 
-    /// The memory of each stage in fp32, and whether the VAE works in tiles for it: where `in_tiles` says so of the bytes
+    /// The memory of each stage on the CPU, and whether the VAE works in tiles for it: where `in_tiles` says so of the bytes
     /// that whole frames would need.
     pub fn memory_need(
         &self,
         workload: &Workload,
         in_tiles: impl FnOnce(u64) -> bool,
     ) -> (MemoryEstimate, bool) {
-        let need = |workload| self.memory_estimate(DType::F32, DType::F32, workload);
+        let weights = if self.quantized { DType::I8 } else { DType::F32 };
+        let need = |workload| self.memory_estimate(weights, DType::F32, workload);
         let whole = need(workload);
         match in_tiles(whole.vae.total()) {
             true => (need(&Workload { tiled: true, ..*workload }), true),
@@ -175,6 +180,23 @@ const ARENA: u128 = 2;
 
 fn latent_frames(num_frames: usize, ratio: usize) -> usize {
     num_frames.saturating_sub(1) / ratio + 1
+}
+
+/// Of weights in `dtype`; where that is bytes, of those that are quantized, and of the others in fp32.
+fn stage_bytes(
+    tensors: &[cogwheel_weights::ExpectedTensor],
+    dtype: DType,
+    is_quantized: fn(&str) -> bool,
+) -> u64 {
+    if dtype != DType::I8 {
+        return weight_bytes(tensors, dtype);
+    }
+    // Vectors are no layers' weights.
+    let in_bytes = |tensor: &&cogwheel_weights::ExpectedTensor| {
+        tensor.shape.len() == 2 && is_quantized(&tensor.name)
+    };
+    let quantized: u64 = tensors.iter().filter(in_bytes).map(names::elements).sum();
+    weight_bytes(tensors, DType::F32).saturating_sub(quantized.saturating_mul(3))
 }
 
 fn weight_bytes(tensors: &[cogwheel_weights::ExpectedTensor], dtype: DType) -> u64 {

@@ -32,7 +32,7 @@ fn mp4(frames: usize) -> Option<InputVideo> {
 fn plan(checkpoint_name: &str, request: GenerateVideoRequest) -> Result<Plan, Failure> {
     let memory_limit = Some(MemorySize { bytes: u64::MAX });
     let limits = RequestLimits { memory_limit, ..RequestLimits::default() };
-    let model = Model::new(checkpoint(checkpoint_name));
+    let model = Model::new(checkpoint(checkpoint_name), limits.precision);
     Plan::new(request, &model, &Adapters::new(), &limits, Residency::Apart)
 }
 

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cogwheel_graph::LinearOperator;
-use cogwheel_product::{Linear, PackedWeight, Scratch, Threads};
+use cogwheel_product::{Scratch, Threads};
 use cogwheel_tensor::Tensor;
 use ort::{
     operator::{
@@ -11,7 +11,7 @@ use ort::{
     value::{Shape, SymbolicDimensions, TensorElementType, ValueType},
 };
 
-use super::{OPERATOR, Products};
+use super::{OPERATOR, Products, Weight};
 
 /// The domain with the operator over these weights.
 pub(in crate::session) fn domain(products: Arc<Products>) -> ort::Result<OperatorDomain> {
@@ -31,7 +31,7 @@ struct Layer {
     /// Of its weight, in the checkpoint.
     name: String,
     products: Arc<Products>,
-    weight: Arc<PackedWeight>,
+    weight: Arc<Weight>,
     scratch: Arc<Mutex<Scratch>>,
 }
 
@@ -113,14 +113,10 @@ impl Kernel for Layer {
         let mut y = y.ok_or_else(|| ort::Error::new("no result"))?;
         let (_, y) = y.try_extract_tensor_mut::<f32>()?;
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        let linear = Linear {
-            unit: self.products.unit,
-            weight,
-            bias: changed_bias.as_deref().or(bias.map(|(_, bias)| bias)),
-        };
+        let bias = changed_bias.as_deref().or(bias.map(|(_, bias)| bias));
         let pool = Pool { context, count: self.products.threads };
         let rows = usize::try_from(rows).unwrap_or_default();
-        let done = linear.apply(rows, x, y, &pool, &mut scratch);
+        let done = weight.apply(bias, (rows, x, y), &pool, &mut scratch);
         done.map_err(|error| ort::Error::new(error.to_string()))
     }
 }

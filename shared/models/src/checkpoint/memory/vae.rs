@@ -9,6 +9,8 @@ use crate::{checkpoint::Checkpoint, names};
 impl Checkpoint {
     /// Those of the decoder, and of the encoder where frames are encoded.
     pub(super) fn vae_weights(&self, dtype: DType, workload: &Workload) -> u64 {
+        // It has no linear layers.
+        let dtype = if dtype == DType::I8 { DType::F32 } else { dtype };
         let decoder = weight_bytes(&names::vae_decoder(&self.vae), dtype);
         let encoder = weight_bytes(&names::vae_encoder(&self.vae), dtype);
         decoder.saturating_add(if workload.encoded_frames > 0 { encoder } else { 0 })

@@ -18,9 +18,15 @@ fn weights_take_what_their_precision_takes() {
     let weights = |dtype| checkpoint.memory_estimate(dtype, DType::F32, &CLIP);
     assert_eq!(weights(DType::F32).transformer.weights, 4 * 1_693_783_872);
     assert_eq!(weights(DType::F16).transformer.weights, 2 * 1_693_783_872);
-    assert_eq!(weights(DType::I8).transformer.weights, 1_693_783_872);
-    // 24 layers' `wo` stay fp32.
+    // The blocks' 30 x (16 d^2 + 12 x 512 d) parameters in bytes, those beside them and the vectors in fp32.
+    let in_bytes = 30 * (12 * 1920 * 1920 + 12 * 512 * 1920);
+    let expected = in_bytes + 4 * (1_693_783_872 - in_bytes);
+    assert_eq!(weights(DType::I8).transformer.weights, expected);
+    // 24 layers' `wo` stay fp32, and so do the embeddings of tokens and of 64 heads' distances, and the norms.
     let wo = 24 * 4096 * 10240;
+    let alone = 32128 * 4096 + 32 * 64 + 49 * 4096;
+    let expected = (4_762_310_656 - wo - alone) + 4 * (wo + alone);
+    assert_eq!(weights(DType::I8).text_encoder.weights, expected);
     assert_eq!(weights(DType::F16).text_encoder.weights, 2 * 4_762_310_656 + 2 * wo);
     assert_eq!(weights(DType::F32).text_encoder.weights, 4 * 4_762_310_656);
 }
