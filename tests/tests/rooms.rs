@@ -102,6 +102,26 @@ fn grpc_is_named_only_where_it_belongs() {
     assert!(strays.is_empty(), "tonic is named in {strays:?}");
 }
 
+#[test]
+fn an_http_client_is_named_only_where_it_belongs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for package in &metadata().packages {
+        let (name, known) = (package.name.as_str(), dependencies(package));
+        for client in ["reqwest", "rustls"] {
+            assert!(name == "cogwheel" || !known.contains(client), "{name} must not know {client}");
+        }
+    }
+    let mut strays = Vec::new();
+    for file in rust_files(&root.join("services")) {
+        let path = file.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+        let allowed = path.starts_with("services/cli/src/hub/");
+        if !allowed && fs::read_to_string(&file).unwrap().contains("reqwest::") {
+            strays.push(path);
+        }
+    }
+    assert!(strays.is_empty(), "reqwest is named in {strays:?}");
+}
+
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

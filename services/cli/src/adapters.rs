@@ -19,6 +19,7 @@ use cogwheel_service::{Address, Fatal};
 use crate::args::{AdaptersAction, AdaptersArgs, Lora};
 use crate::client::Adapters;
 use crate::generate::{cut, interruption};
+use crate::hub;
 pub(crate) use local::{default_name, upload};
 pub(crate) use once::Once;
 pub(crate) use text::summary;
@@ -35,7 +36,11 @@ pub fn run(args: AdaptersArgs) -> Result<(), Fatal> {
         AdaptersAction::Show { adapter, model: Some(model), weight_name, alpha, json, .. } => {
             let lora = Lora { path: adapter, weight_name, alpha, name: None, scale: None };
             print(&shown(
-                &open(&lora, &Checkpoint::open(&model).map_err(Fatal::usage)?)?.message(),
+                &open(
+                    &lora,
+                    &Checkpoint::open(&hub::model_folder(&model)?).map_err(Fatal::usage)?,
+                )?
+                .message(),
                 json,
             )?)
         }

@@ -26,6 +26,7 @@ pub use lora::{Lora, LoraError, NamedAdapter};
 pub use merge::MergeArgs;
 pub use serve::ServeArgs;
 
+use crate::hub::{ModelName, Revision};
 use crate::shown;
 
 /// Heading of how the model is computed, as that of [`cogwheel_service::ComputeArgs`].
@@ -50,7 +51,7 @@ pub enum Command {
     Generate(Box<GenerateArgs>),
     /// Serve a model: the four services in one process
     Serve(Box<ServeArgs>),
-    /// Tell what checkpoints hold
+    /// Fetch checkpoints, and tell what they hold
     Models(ModelsArgs),
     /// Manage LoRA adapters
     Adapters(Box<AdaptersArgs>),
@@ -79,9 +80,25 @@ pub struct ModelsArgs {
 pub enum ModelsAction {
     /// Tell family, sizes, parameter counts, defaults and memory needed
     Show {
-        /// Checkpoint folder in diffusers layout
-        #[arg(value_name = "DIR")]
+        /// Checkpoint folder in diffusers layout, or OWNER/NAME of a pulled one
+        #[arg(value_name = "DIR|OWNER/NAME")]
         model: PathBuf,
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch a model of the Hugging Face hub into its cache, which diffusers shares: configs, tokenizer and safetensors. What was
+    /// cut goes on where it was
+    Pull {
+        /// The model
+        #[arg(value_name = "OWNER/NAME")]
+        name: ModelName,
+        /// Branch, tag or commit; OWNER/NAME means `main` elsewhere, so that another one is named by its folder, which is printed
+        #[arg(long, value_name = "REV", default_value = "main")]
+        revision: Revision,
+    },
+    /// Tell which checkpoints are in the hub's cache
+    List {
         /// Print JSON instead of text
         #[arg(long)]
         json: bool,

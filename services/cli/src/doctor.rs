@@ -8,6 +8,7 @@ use std::fmt;
 use cogwheel_service::{Fatal, machine_memory};
 
 use crate::args::DoctorArgs;
+use crate::hub;
 use crate::shown;
 
 /// One thing that was looked at.
@@ -37,7 +38,10 @@ pub fn run(args: &DoctorArgs) -> Result<(), Fatal> {
     let mut findings = machine::findings(memory);
     findings.push(machine::port(args.listen));
     match &args.model {
-        Some(model) => findings.extend(checkpoint::findings(model, memory)),
+        Some(model) => findings.extend(match hub::model_folder(model) {
+            Ok(model) => checkpoint::findings(&model, memory),
+            Err(fatal) => vec![Finding::bad("checkpoint", fatal.message)],
+        }),
         None => {
             findings.push(Finding::note("checkpoint", "not looked at: name it with --model DIR"))
         }

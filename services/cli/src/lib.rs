@@ -1,7 +1,7 @@
 //! The command line: `cogwheel generate`, `serve`, `models` and `adapters`.
 //!
 //! Everything that can be checked before work is checked before work, and nothing but a complete
-//! file ever stands under the name that was asked for. Only [`client`] knows gRPC.
+//! file ever stands under the name that was asked for. Only [`client`] knows gRPC, and only [`hub`] the Hugging Face hub.
 
 pub mod adapters;
 pub mod args;
@@ -9,6 +9,7 @@ pub mod chain;
 pub mod client;
 pub mod doctor;
 pub mod generate;
+pub mod hub;
 pub mod latents;
 pub mod models;
 pub mod output;

@@ -1,21 +1,34 @@
-//! `cogwheel models`: what a checkpoint folder holds.
+//! `cogwheel models`: what a checkpoint folder holds, what the hub's cache does, and how a model gets there.
 
 mod description;
+mod list;
+mod pull;
 mod text;
+
+use std::path::Path;
 
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_service::Fatal;
 
 use crate::args::{ModelsAction, ModelsArgs};
+use crate::hub;
 pub use description::{Defaults, Description, Memory, OnDisk, Part, StageBytes, Weights};
 
-/// Prints what a checkpoint folder holds, of any family.
+/// Does what was asked for.
 ///
 /// # Errors
-/// What is missing or malformed. What the configs say is printed even if the weights are unfit.
+/// What is missing or malformed; what the hub answers.
 pub fn run(args: &ModelsArgs) -> Result<(), Fatal> {
-    let ModelsAction::Show { model, json } = &args.action;
-    let checkpoint = Checkpoint::open(model).map_err(Fatal::usage)?;
+    match &args.action {
+        ModelsAction::Show { model, json } => show(model, *json),
+        ModelsAction::Pull { name, revision } => pull::run(name, revision),
+        ModelsAction::List { json } => list::run(*json),
+    }
+}
+
+/// Prints what a checkpoint folder holds, of any family. What the configs say is printed even if the weights are unfit.
+fn show(model: &Path, json: bool) -> Result<(), Fatal> {
+    let checkpoint = Checkpoint::open(&hub::model_folder(model)?).map_err(Fatal::usage)?;
     let mut description = Description::of(&checkpoint);
     let weights = Weights::of(&checkpoint);
     let unfit = match weights {
@@ -25,7 +38,7 @@ pub fn run(args: &ModelsArgs) -> Result<(), Fatal> {
         }
         Err(error) => Some(Fatal::usage(error)),
     };
-    let text = if *json {
+    let text = if json {
         let json = serde_json::to_string_pretty(&description).map_err(Fatal::failed)?;
         format!("{json}\n")
     } else {

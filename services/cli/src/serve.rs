@@ -5,7 +5,7 @@ use cogwheel_service::{Fatal, Limits, Listener, Shutdown};
 
 use crate::args::{ServeArgs, Switch};
 use crate::chain::{self, Chain, ChainSettings, StageQueue};
-use crate::page;
+use crate::{hub, page};
 
 /// Serves until a signal, then drains.
 ///
@@ -14,7 +14,7 @@ use crate::page;
 pub fn run(args: ServeArgs) -> Result<(), Fatal> {
     args.logs.init().map_err(Fatal::usage)?;
     let settings = ChainSettings {
-        checkpoint: chain::open_checkpoint(&args.model)?
+        checkpoint: chain::open_checkpoint(&hub::model_folder(&args.model)?)?
             .with_quantized(args.compute.is_quantized()),
         compute: args.compute,
         memory_limit: args.memory_limit.map(|limit| limit.bytes),

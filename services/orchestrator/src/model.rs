@@ -3,7 +3,7 @@ use cogwheel_api::generation::v1::{GetModelResponse, ModelInput};
 use cogwheel_diffusion::geometry::{GeometryConfig, GeometryError, LatentGeometry};
 use cogwheel_diffusion::scheduler::SchedulerKind;
 use cogwheel_models::checkpoint::{
-    Checkpoint, Conditioning, Defaults, Positions, Version, Workload,
+    Checkpoint, Conditioning, Defaults, Positions, Version, Workload, folder_name,
 };
 use cogwheel_service::{Precision, Tiling};
 
@@ -118,8 +118,7 @@ impl Model {
 
     /// Name of the checkpoint's folder.
     pub(crate) fn name(&self) -> String {
-        let dir = self.checkpoint.dir.canonicalize().unwrap_or(self.checkpoint.dir.clone());
-        dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        folder_name(&self.checkpoint.dir)
     }
 
     /// The model as the API describes it.

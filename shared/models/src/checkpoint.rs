@@ -5,6 +5,7 @@ mod error;
 mod family;
 mod folder;
 mod memory;
+mod name;
 mod sides;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ pub use defaults::Defaults;
 pub use error::CheckpointError;
 pub use family::{Conditioning, Family, Positions, Version};
 pub use memory::{MemoryEstimate, StageMemory, Workload};
+pub use name::folder_name;
 pub use sides::{SideLimit, SideLimits};
 
 use crate::{

@@ -12,6 +12,7 @@ use cogwheel_weights::Weights;
 
 use super::{Once, default_name};
 use crate::args::{Lora, MergeArgs};
+use crate::hub;
 use folder::Folder;
 use variant::CachedVariant;
 
@@ -26,7 +27,8 @@ pub(super) fn run(
     is_interrupted: &(dyn Fn() -> bool + Sync),
 ) -> Result<(), Fatal> {
     let folder = args.output.as_deref().map(Folder::new).transpose()?;
-    let checkpoint = Checkpoint::open(&args.model).map_err(Fatal::usage)?;
+    let model = hub::model_folder(&args.model)?;
+    let checkpoint = Checkpoint::open(&model).map_err(Fatal::usage)?;
     let weights = checkpoint.weights_transformer().map_err(Fatal::usage)?;
     let recipe = recipe(&args.lora, &checkpoint, &weights)?;
     let variant = match &args.variant_cache {
@@ -35,9 +37,7 @@ pub(super) fn run(
     };
     let mut merged = Merged { weights: &weights, recipe: &recipe, is_interrupted, last: None };
     let folder = match folder {
-        Some(folder) => {
-            Some(folder.write(&args.model, &weights, merged.tensors(weights.dtype())?)?)
-        }
+        Some(folder) => Some(folder.write(&model, &weights, merged.tensors(weights.dtype())?)?),
         None => None,
     };
     let cached = match &variant {

@@ -54,8 +54,8 @@ pub enum AdaptersAction {
         /// Server, e.g. http://127.0.0.1:50051
         #[arg(long, value_name = "URL")]
         endpoint: Option<Address>,
-        /// Checkpoint folder that the file is checked against
-        #[arg(long, value_name = "DIR")]
+        /// Checkpoint folder that the file is checked against, or OWNER/NAME of a pulled one
+        #[arg(long, value_name = "DIR|OWNER/NAME")]
         model: Option<PathBuf>,
         /// The file in the folder, where it is not the usual one, with --model
         #[arg(long, value_name = "FILE", conflicts_with = "endpoint")]

@@ -9,8 +9,8 @@ use super::MemorySize;
 #[derive(Args, Clone, Debug)]
 #[command(after_help = super::examples::DOCTOR)]
 pub struct DoctorArgs {
-    /// Checkpoint folder to check too
-    #[arg(long, env = "COGWHEEL_MODEL", value_name = "DIR")]
+    /// Checkpoint folder to check too, or OWNER/NAME of a pulled one
+    #[arg(long, env = "COGWHEEL_MODEL", value_name = "DIR|OWNER/NAME")]
     pub model: Option<PathBuf>,
     /// Address that a server is to listen on
     #[arg(long, env = "COGWHEEL_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:50051")]

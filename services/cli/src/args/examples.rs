@@ -17,6 +17,8 @@ Examples:
   By a server that has the model and the adapter:
     cogwheel generate --endpoint http://127.0.0.1:50051 --adapter dance=0.8 \\
         --prompt 'a panda' --output panda.mp4
+  With a model that `cogwheel models pull` has fetched:
+    cogwheel generate --model zai-org/CogVideoX-2b --prompt 'a panda' --output panda.mp4
   One for each line of a file; a second run goes on where the first was cut off:
     cogwheel generate --model CogVideoX-2b/ --prompt-file prompts.txt --output clips/a.mp4";
 
@@ -29,6 +31,9 @@ Examples:
 
 pub(super) const MODELS: &str = "\
 Examples:
+  cogwheel models pull zai-org/CogVideoX-2b
+  cogwheel models list
+  cogwheel models show zai-org/CogVideoX-2b
   cogwheel models show CogVideoX-2b/
   cogwheel models show CogVideoX-2b/ --json";
 

@@ -23,8 +23,8 @@ const ADAPTERS: &str = "Adapters";
 #[command(next_help_heading = WHAT, after_help = super::examples::GENERATE)]
 #[command(group(ArgGroup::new("source").required(true).args(["model", "endpoint"])))]
 pub struct GenerateArgs {
-    /// Checkpoint folder in diffusers layout; the model runs in this process
-    #[arg(long, help_heading = MODEL, value_name = "DIR")]
+    /// Checkpoint folder in diffusers layout, or OWNER/NAME of a pulled one; the model runs in this process
+    #[arg(long, help_heading = MODEL, value_name = "DIR|OWNER/NAME")]
     pub model: Option<PathBuf>,
     /// Server that has the model, e.g. http://127.0.0.1:50051
     #[arg(long, help_heading = MODEL, value_name = "URL")]

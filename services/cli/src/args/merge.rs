@@ -15,8 +15,8 @@ use super::Lora;
     ArgGroup::new("target").required(true).multiple(true).args(["output", "variant_cache"])
 ))]
 pub struct MergeArgs {
-    /// Checkpoint folder in diffusers layout
-    #[arg(long, value_name = "DIR")]
+    /// Checkpoint folder in diffusers layout, or OWNER/NAME of a pulled one
+    #[arg(long, value_name = "DIR|OWNER/NAME")]
     pub model: PathBuf,
     /// An adapter, as with generate; several in the order of merging
     #[arg(long, required = true, value_name = "PATH[,weight-name=FILE][,scale=S][,alpha=A]")]

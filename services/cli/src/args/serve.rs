@@ -11,8 +11,8 @@ use super::{COMPUTING, MemorySize, Switch};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Model", after_help = super::examples::SERVE)]
 pub struct ServeArgs {
-    /// Checkpoint folder in diffusers layout
-    #[arg(long, env = "COGWHEEL_MODEL", value_name = "DIR")]
+    /// Checkpoint folder in diffusers layout, or OWNER/NAME of a pulled one
+    #[arg(long, env = "COGWHEEL_MODEL", value_name = "DIR|OWNER/NAME")]
     pub model: PathBuf,
     #[command(flatten)]
     /// Where it listens and what bounds it.

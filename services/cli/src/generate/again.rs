@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum as _;
 use cogwheel_api::generation::v1::{AcceptedAdapter, AdapterChoice};
+use cogwheel_models::checkpoint::folder_name;
 use cogwheel_orchestrator::{AdapterMetadata, Digests, RegisteredAdapter, VideoMetadata};
 use cogwheel_service::Fatal;
 use cogwheel_video::{MetadataError, read_metadata};
@@ -286,10 +287,9 @@ impl Again {
 
     /// Says so if the model's folder has another name than when the video was made.
     pub(super) fn other_model(&self, folder: &Path) -> Option<String> {
-        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-        let name = folder.file_name()?.to_string_lossy().into_owned();
+        let name = folder_name(folder);
         let expected = &self.metadata.model;
-        (name != *expected).then(|| {
+        (!name.is_empty() && name != *expected).then(|| {
             format!(
                 "{} was made with a model called {expected}, this one is called {name}",
                 self.path.display()

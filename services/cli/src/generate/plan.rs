@@ -10,6 +10,7 @@ use cogwheel_weights::Digest;
 use crate::args::{GenerateArgs, MAX_VIDEOS};
 use crate::chain::{self, Chain, ChainSettings, StageQueue};
 use crate::client;
+use crate::hub;
 use crate::latents;
 use crate::output::{Kind, Target};
 
@@ -104,6 +105,9 @@ impl Plan {
         let digests = brought.digests(initial_latents.as_ref().map(digest));
         if let Some(again) = &again {
             again.check_digests(&digests)?;
+        }
+        if let Some(model) = &mut args.model {
+            *model = hub::model_folder(model)?;
         }
         let mut request = request(&args, video.kind(), initial_latents.as_ref(), &brought);
         let mut notices = Vec::new();

@@ -1,8 +1,6 @@
-use std::path::Path;
-
 use cogwheel_diffusion::scheduler::SchedulerKind;
 use cogwheel_models::checkpoint::{
-    Checkpoint, CheckpointError, Conditioning, StageMemory, Workload,
+    Checkpoint, CheckpointError, Conditioning, StageMemory, Workload, folder_name,
 };
 use cogwheel_tensor::DType;
 use serde::Serialize;
@@ -117,7 +115,7 @@ impl Description {
         let defaults = checkpoint.defaults();
         let parameters = checkpoint.parameter_count();
         Self {
-            name: name(&checkpoint.dir),
+            name: folder_name(&checkpoint.dir),
             family: checkpoint.family().to_string(),
             takes: match checkpoint.family().conditioning {
                 Conditioning::Text => &["a prompt", "a video to start from if wanted"],
@@ -190,10 +188,4 @@ fn memory(
         one_by_one: need.largest(),
         one_by_one_in_tiles: in_tiles.largest(),
     }
-}
-
-/// The folder's own name, also when it is called `.`.
-fn name(dir: &Path) -> String {
-    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
-    dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned()
 }
