@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { startBrowser } from "./browser.js";
 import { startServer } from "./server.js";
@@ -325,6 +326,34 @@ test("messages are read and written as protocol buffers say, and broken ones are
     endless: "expected a number of at most 10 bytes, found a longer one",
     group: "expected a field of wire type 0, 1, 2 or 5, found 3",
   });
+});
+
+test("a prompt is written out where the server has somebody for that, and one is for both sides", async () => {
+  assert.equal(await page.isVisible("#enhance"), false, "this one has nobody");
+  const requests = [];
+  const endpoint = createServer((request, response) => {
+    requests.push(request.url);
+    response.end(JSON.stringify({ choices: [{ message: { content: "a large red circle" } }] }));
+  });
+  await new Promise((resolve) => endpoint.listen(0, "127.0.0.1", resolve));
+  const usual = server;
+  server = await startServer("--prompt-enhancer", `http://127.0.0.1:${endpoint.address().port}`);
+  try {
+    await page.context().close();
+    await open();
+    await page.check("#enhance_prompt");
+    await adapter("neon").locator("[type=checkbox]").check();
+    await page.check("#compare");
+    await makeClip({ prompt: PROMPT, num_inference_steps: 1, num_frames: 9 });
+    assert.match(await textOf(".clip .notices"), /Written out: a large red circle/);
+    assert.deepEqual(requests, ["/v1/chat/completions"]);
+    await page.context().close();
+  } finally {
+    assert.equal(await server.stop(), 0);
+    server = usual;
+    endpoint.close();
+  }
+  await open();
 });
 
 // The last one: this server's adapters are not what they were.

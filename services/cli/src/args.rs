@@ -137,15 +137,16 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Ok(matches) => matches,
         Err(error) => return text_or_error(error),
     };
-    let Cli { command } = match Cli::from_arg_matches(&matches) {
+    let Cli { mut command } = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => return text_or_error(error),
     };
-    match &command {
+    match &mut command {
         Command::Generate(args) => {
             refusals::generate(args)?;
             if let Some(matches) = matches.subcommand_matches("generate") {
                 refusals::with_endpoint(args, &|option| is_on_command_line(matches, option))?;
+                args.enhance_prompt |= is_on_command_line(matches, "prompt_enhancer");
             }
         }
         Command::Serve(args) => refusals::serve(args)?,

@@ -8,7 +8,9 @@ use std::time::Duration;
 use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_denoiser::AdapterSettings;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
-use cogwheel_orchestrator::{AdapterArgs, RegisteredAdapter, RequestLimits, Residency};
+use cogwheel_orchestrator::{
+    AdapterArgs, EnhancerArgs, RegisteredAdapter, RequestLimits, Residency,
+};
 use cogwheel_service::{
     Address, ComputeArgs, Exit, Failure, Fatal, Limits, Listener, MemorySize, Page, Prepack,
     Shutdown, StageArgs, Tiling, TilingArgs, machine_memory, memory_listener,
@@ -53,6 +55,8 @@ pub struct ChainSettings {
     pub adapters: AdapterArgs,
     /// How the denoiser keeps what it merges of them.
     pub variants: AdapterSettings,
+    /// Who enhances prompts.
+    pub enhancer: EnhancerArgs,
     /// Adapters that are registered beside those.
     pub given_adapters: Vec<Arc<RegisteredAdapter>>,
     /// What browsers are given.
@@ -149,6 +153,7 @@ impl Chain {
             })),
             limits: settings.limits(memory_limit),
             adapters: settings.adapters,
+            enhancer: settings.enhancer,
             given_adapters: settings.given_adapters,
             residency,
             page: settings.page,
@@ -229,6 +234,7 @@ impl ChainSettings {
             max_videos: self.max_videos,
             vae_tiling: self.vae_tiling,
             precision: self.compute.precision,
+            enhances_prompts: self.enhancer.prompt_enhancer.is_some(),
             ..RequestLimits::default()
         }
     }

@@ -1,4 +1,5 @@
 mod encoding;
+mod enhancement;
 
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use cogwheel_tensor::Tensor;
 use cogwheel_weights::Digest;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::enhancer::Enhancer;
 use crate::handover::Handover;
 use crate::metadata::{Digests, VideoMetadata};
 use crate::model::Model;
@@ -30,6 +32,7 @@ pub(crate) struct Generation<'a> {
     /// Whether the variant stays in memory.
     pub(crate) pinned: bool,
     pub(crate) model: &'a Model,
+    pub(crate) enhancer: Option<&'a Enhancer>,
     pub(crate) stages: &'a Stages,
     pub(crate) responder: &'a Responder<GenerateVideoResponse>,
     pub(crate) terms: Terms,
@@ -52,6 +55,8 @@ impl Generation<'_> {
         for message in std::mem::take(&mut self.plan.notices) {
             self.tell(0, Event::Notice(Notice { message })).await?;
         }
+        // Nobody waits for it but this request.
+        self.enhance_prompt().await?;
         let _turn = self.turn(turns, ahead).await?;
         let mut start = Instant::now();
         let digests = self.digests().await?;
@@ -123,7 +128,7 @@ impl Generation<'_> {
     async fn encode(&self) -> Result<(Embeddings, u64), Failure> {
         self.begin(0, Stage::TextEncoder).await?;
         let mut prompts: Vec<_> = self.plan.negative_prompt.iter().cloned().collect();
-        prompts.push(self.plan.prompt.clone());
+        prompts.push(self.plan.shown_prompt().to_owned());
         let shape = [prompts.len(), self.plan.embedding_shape[0], self.plan.embedding_shape[1]];
         let mut call = self.stages.encode(prompts, shape, self.terms).await?;
         let mut runtime_nanos = 0;

@@ -4,6 +4,7 @@
 //! Works from the checkpoint's configs. Of its weights it maps the transformer's, where they can be
 //! read, and looks at some of them to judge adapters by.
 
+mod enhancer;
 mod generation;
 mod handover;
 mod input;
@@ -16,6 +17,7 @@ mod registry;
 mod service;
 mod settings;
 
+pub use enhancer::{EnhancerArgs, EnhancerUrl, EnhancerUrlError};
 pub use metadata::{AdapterMetadata, Digests, VideoMetadata};
 pub use pins::{Pin, PinError};
 pub use plan::check;

@@ -15,8 +15,11 @@ pub struct VideoMetadata {
     pub cogwheel: String,
     /// Name of the checkpoint's folder.
     pub model: String,
-    /// What the video shows.
+    /// What the video shows, in the user's words.
     pub prompt: String,
+    /// The same in a language model's, which were used; absent where the user's were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enhanced_prompt: Option<String>,
     /// What it does not show; absent where guidance was off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub negative_prompt: Option<String>,
@@ -110,6 +113,7 @@ impl VideoMetadata {
             cogwheel: env!("CARGO_PKG_VERSION").to_owned(),
             model: model.name(),
             prompt: plan.prompt.clone(),
+            enhanced_prompt: plan.enhanced_prompt.clone(),
             negative_prompt: plan.negative_prompt.clone(),
             width: plan.size.width,
             height: plan.size.height,

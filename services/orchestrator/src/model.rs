@@ -151,6 +151,8 @@ impl Model {
                 Conditioning::Control => ModelInput::ControlVideo,
             }
             .into(),
+            // The service knows.
+            enhances_prompts: false,
         }
     }
 }

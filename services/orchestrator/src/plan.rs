@@ -41,6 +41,12 @@ pub fn check(
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) prompt: String,
+    /// Used in its place.
+    pub(crate) enhanced_prompt: Option<String>,
+    /// Whether it is to be enhanced.
+    pub(crate) enhance_prompt: bool,
+    /// Of any prompt.
+    pub(crate) max_prompt_chars: usize,
     /// Absent when guidance is off.
     pub(crate) negative_prompt: Option<String>,
     pub(crate) size: VideoSize,
@@ -77,14 +83,23 @@ impl Plan {
     ) -> Result<Self, Failure> {
         let mut invalid = Invalid::default();
         let mut notices = Vec::new();
-        for (field, text) in
-            [("prompt", &request.prompt), ("negative_prompt", &request.negative_prompt)]
-        {
+        for (field, text) in [
+            ("prompt", &request.prompt),
+            ("negative_prompt", &request.negative_prompt),
+            ("enhanced_prompt", &request.enhanced_prompt),
+        ] {
             let (found, limit) = (text.chars().count(), limits.max_prompt_chars);
             if found > limit {
                 let message = format!("expected at most {limit} characters, found {found}");
                 invalid.add(field, message);
             }
+        }
+        let enhanced_prompt =
+            Some(request.enhanced_prompt.clone()).filter(|text| !text.trim().is_empty());
+        if request.enhance_prompt && !limits.enhances_prompts {
+            let expected =
+                "expected a server that enhances prompts (--prompt-enhancer URL), found none";
+            invalid.add("enhance_prompt", expected);
         }
         let sampling = sampling(&request, model, limits, &mut invalid);
         let guided = sampling.guidance_scale > 1.0;
@@ -153,6 +168,9 @@ impl Plan {
         let Some(latents) = latents else { return invalid.or(()).and(Err(never_valid())) };
         invalid.or(Self {
             prompt: request.prompt,
+            enhance_prompt: request.enhance_prompt && enhanced_prompt.is_none(),
+            enhanced_prompt,
+            max_prompt_chars: limits.max_prompt_chars,
             negative_prompt: guided.then_some(request.negative_prompt),
             size: VideoSize {
                 num_frames: num_frames as u32,
@@ -171,6 +189,11 @@ impl Plan {
             embedding_shape,
             notices,
         })
+    }
+
+    /// What the video is to show.
+    pub(crate) fn shown_prompt(&self) -> &str {
+        self.enhanced_prompt.as_deref().unwrap_or(&self.prompt)
     }
 
     /// How the request was understood.

@@ -31,6 +31,7 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
+use crate::enhancer::Enhancer;
 use crate::generation::{Generation, blocking};
 use crate::model::Model;
 use crate::pins::Pinning;
@@ -47,13 +48,15 @@ pub(crate) use vae::{DecodeEvent, FramesEvent};
 /// # Errors
 /// When the checkpoint is not one this build serves, or the transport fails.
 pub async fn run(
-    settings: Settings,
+    mut settings: Settings,
     listener: Listener,
     limits: Limits,
     shutdown: &Shutdown,
 ) -> Result<(), Fatal> {
     let checkpoint = Checkpoint::open(&settings.model).map_err(Fatal::usage)?;
     let (max_request_bytes, page) = (settings.limits.max_request_bytes, settings.page);
+    let enhancer = Enhancer::new(&settings.enhancer).map_err(Fatal::usage)?.map(Arc::new);
+    settings.limits.enhances_prompts = enhancer.is_some();
     let stages = Arc::new(Stages::new(&settings));
     let registry = {
         let (settings, checkpoint) = (settings.clone(), checkpoint.clone());
@@ -69,6 +72,7 @@ pub async fn run(
         registry,
         model: Arc::new(Model::new(checkpoint, settings.limits.precision)),
         stages: Arc::clone(&stages),
+        enhancer,
         gate: Gate::new("the orchestrator", settings.limits.max_generations as usize, shutdown),
         turns: Arc::new(Semaphore::new(match settings.residency {
             Residency::OneByOne => 1,
@@ -190,6 +194,7 @@ struct Orchestrator {
     registry: Arc<Registry>,
     model: Arc<Model>,
     stages: Arc<Stages>,
+    enhancer: Option<Arc<Enhancer>>,
     gate: Gate,
     /// Generations that may use the stages at once; the others wait in their order.
     turns: Arc<Semaphore>,
@@ -202,7 +207,8 @@ impl GenerationService for Orchestrator {
         &self,
         _: Request<GetModelRequest>,
     ) -> Result<Response<GetModelResponse>, Status> {
-        Ok(Response::new(self.model.describe()))
+        let enhances_prompts = self.enhancer.is_some();
+        Ok(Response::new(GetModelResponse { enhances_prompts, ..self.model.describe() }))
     }
 
     type GenerateVideoStream = Responses<GenerateVideoResponse>;
@@ -225,11 +231,14 @@ impl GenerationService for Orchestrator {
         let span = tracing::info_span!("generation", id = %trace);
         let turns = Arc::clone(&self.turns);
         let (stages, model) = (Arc::clone(&self.stages), Arc::clone(&self.model));
+        let enhancer = self.enhancer.clone();
         let _entered = span.clone().entered();
         Ok(call.respond(|responder| {
             async move {
                 let (stages, model, responder) = (&*stages, &*model, &responder);
-                let generation = Generation { plan, pinned, model, stages, responder, terms };
+                let enhancer = enhancer.as_deref();
+                let generation =
+                    Generation { plan, pinned, model, enhancer, stages, responder, terms };
                 generation.run(&turns, ahead).await
             }
             .instrument(span)

@@ -5,6 +5,7 @@ use clap::Args;
 use cogwheel_service::{Address, MemorySize, Page, Precision, Tiling};
 use cogwheel_video::ReadLimits;
 
+use crate::enhancer::EnhancerArgs;
 use crate::pins::Pin;
 use crate::registry::RegisteredAdapter;
 
@@ -37,6 +38,9 @@ pub struct Settings {
     #[command(flatten)]
     /// Where adapters are and how many.
     pub adapters: AdapterArgs,
+    #[command(flatten)]
+    /// Who enhances prompts.
+    pub enhancer: EnhancerArgs,
     /// Adapters that are registered beside those of the folders.
     #[arg(skip)]
     pub given_adapters: Vec<Arc<RegisteredAdapter>>,
@@ -93,6 +97,9 @@ pub struct RequestLimits {
         value_name = "PRECISION"
     )]
     pub precision: Precision,
+    /// Whether there is somebody who enhances prompts.
+    #[arg(skip)]
+    pub enhances_prompts: bool,
 }
 
 impl Default for RequestLimits {
@@ -108,6 +115,7 @@ impl Default for RequestLimits {
             max_request_bytes: MAX_REQUEST_BYTES,
             vae_tiling: Tiling::Auto,
             precision: Precision::Auto,
+            enhances_prompts: false,
         }
     }
 }

@@ -19,6 +19,9 @@ Examples:
         --prompt 'a panda' --output panda.mp4
   With a model that `cogwheel models pull` has fetched:
     cogwheel generate --model zai-org/CogVideoX-2b --prompt 'a panda' --output panda.mp4
+  With the prompt written out by a language model of this machine first:
+    cogwheel generate --model CogVideoX-2b/ --prompt 'a panda' --output panda.mp4 \\
+        --prompt-enhancer http://127.0.0.1:8080/v1
   One for each line of a file; a second run goes on where the first was cut off:
     cogwheel generate --model CogVideoX-2b/ --prompt-file prompts.txt --output clips/a.mp4";
 

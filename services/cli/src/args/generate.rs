@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use cogwheel_api::denoiser::v1::Scheduler;
+use cogwheel_orchestrator::EnhancerArgs;
 use cogwheel_service::{Address, ComputeArgs, LogArgs, TilingArgs};
 use serde::Deserialize;
 
@@ -50,6 +51,9 @@ pub struct GenerateArgs {
     /// What the video does not show
     #[arg(long, value_name = "TEXT")]
     pub negative_prompt: Option<String>,
+    /// Have a language model write the prompt out first: the server's, or with --model that of --prompt-enhancer, which implies it
+    #[arg(long)]
+    pub enhance_prompt: bool,
     /// Picture the video starts from, for models that want one: PNG, JPEG or WebP; it is resized to the video's size
     #[arg(long, value_name = "FILE", conflicts_with = "video")]
     pub image: Option<PathBuf>,
@@ -101,6 +105,9 @@ pub struct GenerateArgs {
     /// Put the same prompt and seed without the adapters on the left of one video
     #[arg(long, help_heading = ADAPTERS)]
     pub compare: bool,
+    #[command(flatten)]
+    /// Who enhances prompts, with --model.
+    pub enhancer: EnhancerArgs,
     #[command(flatten)]
     /// How the model is computed, with --model.
     pub compute: ComputeArgs,

@@ -67,6 +67,13 @@ pub(super) fn with_endpoint(
         (compute.matrix_unit != MatrixUnit::Auto, "matrix_unit", "--matrix-unit"),
         (args.memory_limit.is_some(), "memory_limit", "--memory-limit"),
         (args.tiling.vae_tiling != Tiling::Auto, "vae_tiling", "--vae-tiling"),
+        (args.enhancer.prompt_enhancer.is_some(), "prompt_enhancer", "--prompt-enhancer"),
+        (
+            args.enhancer.prompt_enhancer_model.is_some(),
+            "prompt_enhancer_model",
+            "--prompt-enhancer-model",
+        ),
+        (true, "prompt_enhancer_timeout", "--prompt-enhancer-timeout"),
     ];
     let mut given = settings.iter().filter(|(set, id, _)| *set && is_given(id));
     match given.next() {

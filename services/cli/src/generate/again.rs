@@ -172,6 +172,11 @@ impl Again {
         }
     }
 
+    /// The prompt in a language model's words, where that made the video and the command line has no other prompt.
+    pub(super) fn enhanced_prompt(&self, args: &GenerateArgs) -> Option<String> {
+        self.metadata.enhanced_prompt.clone().filter(|_| args.prompt.is_none())
+    }
+
     /// Whether the video shows the one without the adapters too.
     pub(super) fn compares(&self) -> bool {
         self.metadata.compare

@@ -59,6 +59,7 @@ struct LineSettings {
     seed: Option<u64>,
     strength: Option<f64>,
     adapters: Option<Vec<LineAdapter>>,
+    enhance_prompt: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -197,6 +198,7 @@ impl Line {
         }
         request.dynamic_cfg = line.dynamic_cfg.or(request.dynamic_cfg);
         request.strength = line.strength.or(request.strength);
+        request.enhance_prompt = line.enhance_prompt.unwrap_or(request.enhance_prompt);
         request.seed = line.seed.or_else(|| Some(request.seed?.wrapping_add(index as u64)));
         if let Some(adapters) = &line.adapters {
             let choice = |adapter: &LineAdapter| AdapterChoice {
@@ -232,6 +234,7 @@ pub(super) fn is_made(
         request.adapters.iter().map(|choice| (&*choice.name, choice.scale.unwrap_or(1.0)));
     let of_made = made.adapters.iter().map(|adapter| (&*adapter.name, adapter.scale));
     made.prompt == request.prompt
+        && made.enhanced_prompt.is_some() == request.enhance_prompt
         && made.negative_prompt.as_deref().is_none_or(|text| text == request.negative_prompt)
         && is(request.width, made.width)
         && is(request.height, made.height)

@@ -60,6 +60,10 @@ impl Comparison {
                     request.seed = accepted.sampling.map(|sampling| sampling.seed);
                     comparison = Some(Self::new(&accepted, kind)?);
                 }
+                // The right one shows the same.
+                Event::PromptEnhanced(enhanced) => {
+                    (request.enhance_prompt, request.enhanced_prompt) = (false, enhanced.prompt);
+                }
                 Event::Frames(part) => {
                     let comparison: &mut Self =
                         comparison.as_mut().ok_or_else(|| broken("an acceptance", "frames"))?;

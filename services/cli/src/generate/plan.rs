@@ -64,7 +64,9 @@ impl Plan {
     /// What is missing, malformed, unfit or unwritable.
     pub(super) fn new(mut args: GenerateArgs) -> Result<Self, Fatal> {
         let again = args.from.as_deref().map(Again::read).transpose()?;
+        let mut enhanced_prompt = None;
         if let Some(again) = &again {
+            enhanced_prompt = again.enhanced_prompt(&args);
             again.fill(&mut args);
         }
         let batch = match &args.prompt_file {
@@ -110,6 +112,10 @@ impl Plan {
             *model = hub::model_folder(model)?;
         }
         let mut request = request(&args, video.kind(), initial_latents.as_ref(), &brought);
+        if let Some(enhanced_prompt) = enhanced_prompt {
+            // Asked again, a language model might say something else.
+            (request.enhance_prompt, request.enhanced_prompt) = (false, enhanced_prompt);
+        }
         let mut notices = Vec::new();
         if let Some(dir) = &args.model {
             notices.extend(args.compute.precision_notice());
@@ -146,6 +152,7 @@ impl Plan {
                     from_video: request.video.is_some(),
                     adapters: AdapterArgs::default(),
                     variants: AdapterSettings::default(),
+                    enhancer: args.enhancer,
                     given_adapters: loras.registered.clone(),
                     page: None,
                 };

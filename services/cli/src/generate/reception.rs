@@ -72,6 +72,7 @@ impl<'a> Reception<'a> {
             | Event::TilesDecoded(_)
             | Event::FramesEncoded(_)
             | Event::FramesDecoded(_)
+            | Event::PromptEnhanced(_)
             | Event::Notice(_) => {}
         }
         Ok(Vec::new())

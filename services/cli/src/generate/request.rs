@@ -42,5 +42,7 @@ pub(super) fn request(
         image: brought.image.clone(),
         video: brought.video.clone(),
         strength: args.strength,
+        enhance_prompt: args.enhance_prompt,
+        enhanced_prompt: String::new(),
     }
 }

@@ -51,14 +51,16 @@ async function run() {
   if (settings.compare && settings.adapters.length > 0) variants.push({ ...settings, adapters: [] });
   const card = new Card(variants.map(label), use);
   try {
-    let seed = settings.seed;
+    let { seed, enhance } = settings;
+    let enhancedPrompt;
     for (const [index, variant] of variants.entries()) {
       const count = variants.length > 1 ? ` (${index + 1} of ${variants.length})` : "";
       progress.begin(`Making: ${label(variant)}${count}`);
-      const video = await makeVideo({ ...variant, seed }, progress.update, running.signal);
-      // A seed that the server has drawn is the others' too.
-      seed = video.settings.seed;
-      card.add(index, video, { ...video.settings, compare: settings.compare });
+      const video = await makeVideo({ ...variant, seed, enhance, enhancedPrompt }, progress.update, running.signal);
+      // A seed that the server has drawn is the others' too, and so is a prompt that was written out.
+      ({ seed, enhancedPrompt } = video.settings);
+      enhance = false;
+      card.add(index, video, { ...video.settings, enhance: settings.enhance, compare: settings.compare });
     }
     progress.end("done", "The clip is ready");
     bringToView();

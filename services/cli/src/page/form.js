@@ -15,7 +15,8 @@ export function joinSliders() {
 }
 
 /** Fills in what the model does by itself. */
-export function showDefaults({ size, sampling }) {
+export function showDefaults({ size, sampling, enhancesPrompts }) {
+  document.getElementById("enhance").hidden = !enhancesPrompts;
   const sliderTo = (name, max) => {
     form.querySelector(`[data-of="${name}"]`).max = max;
   };
@@ -52,6 +53,7 @@ export function fill(settings) {
     form.elements[name].dispatchEvent(new Event("input", { bubbles: true }));
   }
   if (!settings.adapters) return;
+  form.elements.enhance_prompt.checked = settings.enhance;
   form.elements.compare.checked = settings.compare;
   const scales = new Map(settings.adapters.map(({ name, scale }) => [name, scale]));
   for (const row of rows()) choose(row, scales.get(row.dataset.name));
@@ -84,6 +86,7 @@ export function read() {
       name: row.dataset.name,
       scale: parsed(`adapters[${index}].scale`, scaleOf(row), number) ?? 1,
     })),
+    enhance: form.elements.enhance_prompt.checked,
     compare: form.elements.compare.checked,
   };
   if (violations.length === 0) return settings;

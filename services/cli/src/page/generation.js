@@ -14,6 +14,7 @@ export async function makeVideo(settings, onEvent, signal) {
   let completed;
   let mediaType = "video/mp4";
   const chunks = [];
+  let enhancedPrompt = settings.enhancedPrompt;
   const notices = [];
   for await (const bytes of stream(METHOD, writeRequest(settings), signal)) {
     const event = readEvent(bytes);
@@ -22,16 +23,18 @@ export async function makeVideo(settings, onEvent, signal) {
     // A copy: the bytes lie in a buffer that is reused.
     if (event.artifact?.chunk) chunks.push(event.artifact.chunk.slice());
     if (event.completed) completed = event.completed;
+    if (event.enhanced) enhancedPrompt = event.enhanced.prompt;
     if (event.notice) notices.push(event.notice.message);
     onEvent(event);
   }
   return {
     file: new Blob(chunks, { type: mediaType }),
     seconds: completed.seconds,
-    notices,
+    notices: enhancedPrompt ? [`Written out: ${enhancedPrompt}`, ...notices] : notices,
     fps: accepted.fps,
     settings: {
       ...settings,
+      enhancedPrompt,
       ...accepted.size,
       steps: accepted.sampling.steps,
       guidance: accepted.sampling.guidance,

@@ -1,6 +1,6 @@
 // The messages of protos/cogwheel that the page sends and reads: field numbers as they stand there.
 
-import { Writer, bytes, decode, double, float, message, repeated, string, uint, uint64 } from "./wire.js";
+import { Writer, bool, bytes, decode, double, float, message, repeated, string, uint, uint64 } from "./wire.js";
 
 export const SCHEDULERS = { 1: "DDIM", 2: "DPM" };
 export const STAGES = { 1: "text-encoder", 2: "denoiser", 3: "vae" };
@@ -19,6 +19,7 @@ const GetModelResponse = {
   3: ["size", message(VideoSize)],
   4: ["sampling", message(Sampling)],
   5: ["fps", uint],
+  20: ["enhancesPrompts", bool],
 };
 
 const RankCount = { 1: ["rank", uint], 2: ["targets", uint] };
@@ -50,6 +51,7 @@ const GenerateVideoResponse = {
   10: ["completed", message({ 1: ["seed", uint64], 2: ["seconds", double], 4: ["variant", string] })],
   11: ["notice", message({ 1: ["message", string] })],
   13: ["tiles", message({ 1: ["tiles", uint], 2: ["numTiles", uint] })],
+  15: ["enhanced", message({ 1: ["prompt", string] })],
   12: ["merging", message({ 1: ["tensors", uint], 2: ["numTensors", uint] })],
 };
 
@@ -75,7 +77,9 @@ export function writeRequest(settings) {
     .double(8, settings.guidance)
     .uint(9, settings.scheduler)
     .uint(11, settings.seed)
-    .uint(13, 1); // MP4
+    .uint(13, 1) // MP4
+    .uint(20, settings.enhance ? 1 : undefined)
+    .string(21, settings.enhancedPrompt);
   for (const { name, scale } of settings.adapters) {
     writer.bytes(16, new Writer().string(1, name).float(2, scale).finish());
   }

@@ -33,13 +33,15 @@ export function begin(text) {
 }
 
 /** Shows an event. */
-export function update({ stageStarted, queued, merging, step, tiles, frames }) {
+export function update({ stageStarted, enhanced, queued, merging, step, tiles, frames }) {
   if (stageStarted) {
     const name = STAGES[stageStarted.stage];
     enter(name);
     const stage = stages.find((item) => item.dataset.stage === name);
     show({ "text-encoder": "Reading the prompt", denoiser: "Starting", vae: "Decoding" }[name] ?? "", undefined, "");
     if (stage) announce(stage.textContent);
+  } else if (enhanced) {
+    show("The prompt is written out", undefined, "");
   } else if (queued) {
     const others = queued.position === 1 ? "1 request" : `${queued.position} requests`;
     show(`Waiting: ${others} before this one`, undefined, "");

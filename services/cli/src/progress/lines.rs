@@ -40,6 +40,9 @@ impl Lines {
                 return Some(understood(accepted));
             }
             Event::Notice(notice) => return Some(format!("note: {}", notice.message)),
+            Event::PromptEnhanced(enhanced) => {
+                return Some(format!("prompt, written out: {}", enhanced.prompt));
+            }
             Event::StageStarted(started) => {
                 self.step_seconds = 0.0;
                 self.since = Instant::now();

@@ -17,6 +17,7 @@ use cogwheel_service::{Connector, memory_listener};
 use tonic::{Code, Streaming};
 
 use super::*;
+use crate::enhancer::EnhancerArgs;
 use crate::settings::{AdapterArgs, RequestLimits};
 use crate::{RegisteredAdapter, Residency};
 
@@ -144,6 +145,7 @@ async fn generate_with(lacking: u32, put: Result<(), Failure>, prepares: bool) -
         )),
         limits: RequestLimits::default(),
         adapters: AdapterArgs::default(),
+        enhancer: EnhancerArgs::default(),
         given_adapters: vec![Arc::new(neon.named("neon".to_owned()))],
         residency: Residency::Apart,
         page: None,

@@ -35,6 +35,9 @@ pub struct GetModelResponse {
     /// What a request gives beside its prompt.
     #[prost(enumeration = "ModelInput", tag = "10")]
     pub input: i32,
+    /// Whether requests may ask for their prompt to be enhanced.
+    #[prost(bool, tag = "20")]
+    pub enhances_prompts: bool,
 }
 /// What to make. Everything but the prompt has the model's default.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -102,6 +105,13 @@ pub struct GenerateVideoRequest {
     /// know none.
     #[prost(double, optional, tag = "19")]
     pub strength: ::core::option::Option<f64>,
+    /// Whether a language model, the server's, first writes the prompt out. INVALID_ARGUMENT where the server has none. A prompt
+    /// that cannot be enhanced is used as it is, which a notice tells.
+    #[prost(bool, tag = "20")]
+    pub enhance_prompt: bool,
+    /// Used in the prompt's place, which stays beside it: what such a model has written before. Nobody is asked again.
+    #[prost(string, tag = "21")]
+    pub enhanced_prompt: ::prost::alloc::string::String,
 }
 /// A video that a request brings.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -149,7 +159,7 @@ pub struct GenerateVideoResponse {
     /// The event.
     #[prost(
         oneof = "generate_video_response::Event",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
     )]
     pub event: ::core::option::Option<generate_video_response::Event>,
 }
@@ -197,6 +207,9 @@ pub mod generate_video_response {
         /// Frames of the image or video that the request brought have been encoded.
         #[prost(message, tag = "14")]
         FramesEncoded(super::FramesEncoded),
+        /// The prompt has been written out, if the request asks for that.
+        #[prost(message, tag = "15")]
+        PromptEnhanced(super::PromptEnhanced),
     }
 }
 /// How the request was understood, defaults filled in.
@@ -283,6 +296,13 @@ pub struct TilesDecoded {
     /// How many there are.
     #[prost(uint32, tag = "2")]
     pub num_tiles: u32,
+}
+/// The prompt has been written out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PromptEnhanced {
+    /// What is used in its place.
+    #[prost(string, tag = "1")]
+    pub prompt: ::prost::alloc::string::String,
 }
 /// One message of a file's transport: its header, then its chunks in order.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
