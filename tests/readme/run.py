@@ -8,8 +8,8 @@ must be there then. Two marks may stand before a block, as comments that a reade
     <!-- not run: REASON -->     one of REASONS: the block is listed, not run
     <!-- keeps running -->       a server: started, awaited on its ports, ended at the next heading of second level
 
-Ports 500xx stand for free ones. The commands run in a folder of their own, in which CogVideoX-2b is the demo model and the
-adapters that the README names are the demo's; make and cargo run in the repository. grpcurl is a few lines that call buf.
+Ports 500xx stand for free ones. The commands run in a folder of their own, in which CogVideoX-2b is the demo model,
+CogVideoX-5b-I2V a tiny one with random weights, and the adapters that the README names are the demo's; make and cargo run in the repository. grpcurl is a few lines that call buf.
 """
 
 import os
@@ -110,6 +110,8 @@ def prepare(folder):
     """Stand-ins for what the README names; a folder with grpcurl."""
     demo = ROOT / "demo"
     shutil.copytree(demo / "model", folder / "CogVideoX-2b")
+    shutil.copytree(ROOT / "tests/data/checkpoints/image", folder / "CogVideoX-5b-I2V")
+    shutil.copy(ROOT / "tests/data/inputs/pictures/interlaced.png", folder / "panda.png")
     shutil.copytree(demo / "adapters" / "bounce", folder / "dance")
     shutil.copy(demo / "adapters" / "neon" / "pytorch_lora_weights.safetensors", folder / "ink.safetensors")
     shutil.copytree(demo / "adapters", folder / "loras")

@@ -19,9 +19,10 @@ import variants
 
 def main():
     print(pairs.HEAD, flush=True)
-    for benchmark in (transformer, text_encoder, vae):
+    for benchmark, *options in (
+            (transformer,), (transformer, "--int8"), (text_encoder,), (text_encoder, "--int8"), (vae,), (vae, "--encode")):
         # Each has options of its own; here they are the defaults.
-        sys.argv = [benchmark.__file__]
+        sys.argv = [benchmark.__file__, *options]
         print(pairs.show(benchmark.line(benchmark.parse())), flush=True)
     sys.argv = [adapter.__file__]
     line, reading = adapter.line(adapter.parse())

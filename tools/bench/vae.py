@@ -1,9 +1,9 @@
-"""One decode of the VAE, ours beside diffusers', fp32 on the CPU, the same weights.
+"""One decode of the VAE, or one encode (--encode), ours beside diffusers', fp32 on the CPU, the same weights.
 
-The decoder has the widths of the published models, with random weights from a fixed seed; 9 frames of 128x192.
+It has the widths of the published models, with random weights from a fixed seed; 9 frames of 128x192.
 
-    cargo build --release -p cogwheel-vae --example decode
-    python tools/bench/vae.py [--latent-frames 3] [--threads 2] [--pairs 5]
+    cargo build --release -p cogwheel-vae --example vae
+    python tools/bench/vae.py [--encode] [--latent-frames 3] [--threads 2] [--pairs 5]
 
 (diffusers 0.42.1; finds ONNX Runtime as the services do: .runtime or ORT_DYLIB_PATH.)
 """
@@ -30,8 +30,12 @@ def make(folder, arguments):
     model = AutoencoderKLCogVideoX(
         down_block_types=("CogVideoXDownBlock3D",) * 4, up_block_types=("CogVideoXUpBlock3D",) * 4)
     model.save_pretrained(folder)
-    latents = torch.randn(arguments.latent_frames, 16, *arguments.size)
-    save_file({"latents": latents}, folder / "inputs.safetensors")
+    if arguments.encode:
+        frames = 4 * arguments.latent_frames - 3 * (arguments.latent_frames % 2)
+        inputs = {"frames": torch.rand(frames, *(8 * side for side in arguments.size), 3)}
+    else:
+        inputs = {"latents": torch.randn(arguments.latent_frames, 16, *arguments.size)}
+    save_file(inputs, folder / "inputs.safetensors")
 
 
 def diffusers_side(folder, threads):
@@ -43,20 +47,31 @@ def diffusers_side(folder, threads):
 
     torch.set_num_threads(threads)
     model = AutoencoderKLCogVideoX.from_pretrained(folder).eval()
-    model.encoder = None
-    latents = load_file(folder / "inputs.safetensors")["latents"]
-    latents = latents.permute(1, 0, 2, 3)[None]
+    inputs = load_file(folder / "inputs.safetensors")
     processor = VideoProcessor(vae_scale_factor=8)
+    if "latents" in inputs:
+        model.encoder = None
+        latents = inputs["latents"].permute(1, 0, 2, 3)[None]
+
+        def run():
+            sample = model.decode(1 / model.config.scaling_factor * latents).sample
+            return processor.postprocess_video(sample, output_type="np")
+    else:
+        model.decoder = None
+        frames = inputs["frames"].permute(3, 0, 1, 2)[None]
+
+        def run():
+            means = model.encode(frames * 2 - 1).latent_dist.mode()
+            return means[0].transpose(0, 1).contiguous().numpy()
     print("ready", flush=True)
     for line in sys.stdin:
         if line.startswith("save "):
-            pathlib.Path(line.split()[1]).write_bytes(frames.tobytes())
+            pathlib.Path(line.split()[1]).write_bytes(made.tobytes())
             print("saved", flush=True)
             continue
         start = time.perf_counter()
         with torch.no_grad():
-            sample = model.decode(1 / model.config.scaling_factor * latents).sample
-        frames = processor.postprocess_video(sample, output_type="np")
+            made = run()
         print(time.perf_counter() - start, flush=True)
 
 
@@ -67,17 +82,18 @@ def line(arguments):
         height, width = arguments.size
         # In a process of its own: what it leaves in memory is neither side's.
         make_it = [sys.executable, __file__, "--make", folder, "--latent-frames", arguments.latent_frames,
-                   "--size", height, width]
+                   "--size", height, width] + ["--encode"] * arguments.encode
         if os.spawnv(os.P_WAIT, sys.executable, [str(part) for part in make_it]) != 0:
             raise RuntimeError("the VAE could not be made")
-        decode = arguments.binary or ROOT / "target/release/examples/decode"
+        vae = arguments.binary or ROOT / "target/release/examples/vae"
         inputs = folder / "inputs.safetensors"
-        ours = pairs.Side("cogwheel", [decode, folder, inputs, arguments.threads], arguments.threads)
+        ours = pairs.Side("cogwheel", [vae, folder, inputs, arguments.threads], arguments.threads)
         theirs = pairs.Side("diffusers", [
             sys.executable, __file__, "--diffusers", folder, "--threads", arguments.threads],
             arguments.threads)
         odd = arguments.latent_frames % 2
-        what = f"vae, {4 * arguments.latent_frames - 3 * odd} frames of {height * 8}x{width * 8}"
+        what = "encodes" if arguments.encode else "decodes"
+        what = f"vae {what} {4 * arguments.latent_frames - 3 * odd} frames of {height * 8}x{width * 8}"
         result = pairs.compare(what, ours, theirs, arguments.pairs)
         for side, name in ((ours, "ours"), (theirs, "theirs")):
             side.ask(f"save {folder / name}")
@@ -91,6 +107,7 @@ def parse():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--latent-frames", type=int, default=3)
     parser.add_argument("--size", type=int, nargs=2, default=(16, 24), help="height and width of the latents")
+    parser.add_argument("--encode", action="store_true", help="frames to latents")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--binary", help="the built example, if elsewhere")

@@ -77,8 +77,6 @@ pub struct OnDisk {
 pub struct Memory {
     /// As `--precision` names it.
     pub precision: &'static str,
-    /// Whether this build computes it.
-    pub available: bool,
     /// Each stage alone.
     pub stages: Part<StageBytes>,
     /// The vae in tiles.
@@ -100,14 +98,10 @@ pub struct StageBytes {
     pub activations: u64,
 }
 
-/// Precisions with the dtypes in which weights and activations are held on the CPU, and whether this build computes
-/// them. The CPU computes in fp32 whatever the values are rounded to, quantized ones too.
-const PRECISIONS: [(&str, DType, DType, bool); 4] = [
-    ("fp32", DType::F32, DType::F32, true),
-    ("fp16", DType::F32, DType::F32, true),
-    ("bf16", DType::F32, DType::F32, true),
-    ("int8", DType::I8, DType::F32, true),
-];
+/// Precisions with the dtypes in which weights are held on the CPU, which computes in fp32 whatever the values are
+/// rounded to; of int8 those of linear layers.
+const PRECISIONS: [(&str, DType); 4] =
+    [("fp32", DType::F32), ("fp16", DType::F32), ("bf16", DType::F32), ("int8", DType::I8)];
 
 impl Description {
     /// What the configs say; the weights are left open.
@@ -165,10 +159,8 @@ impl Weights {
     }
 }
 
-fn memory(
-    checkpoint: &Checkpoint,
-    (precision, weights, activations, available): (&'static str, DType, DType, bool),
-) -> Memory {
+fn memory(checkpoint: &Checkpoint, (precision, weights): (&'static str, DType)) -> Memory {
+    let activations = DType::F32;
     let workload = checkpoint.default_workload();
     let need = checkpoint.memory_estimate(weights, activations, &workload);
     let workload = Workload { tiled: true, ..workload };
@@ -177,7 +169,6 @@ fn memory(
         |stage: StageMemory| StageBytes { weights: stage.weights, activations: stage.activations };
     Memory {
         precision,
-        available,
         stages: Part {
             text_encoder: stage(need.text_encoder),
             transformer: stage(need.transformer),

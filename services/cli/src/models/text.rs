@@ -68,7 +68,6 @@ fn memory(text: &mut String, precisions: &[Memory]) {
     row("together", &|memory| size_of(memory.together));
     row("one by one", &|memory| size_of(memory.one_by_one));
     row("one by one, tiles", &|memory| size_of(memory.one_by_one_in_tiles));
-    row("in this build", &|memory| if memory.available { "yes" } else { "not yet" }.to_owned());
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {

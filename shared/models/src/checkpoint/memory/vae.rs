@@ -59,13 +59,15 @@ impl Checkpoint {
         chunk.saturating_add(moments).saturating_add(pixels)
     }
 
-    /// At full size in the first block, as in [`Self::decoder_chunk_elements`].
+    /// At full size in the first block, as in [`Self::decoder_chunk_elements`]; where there is one chunk alone, no cache comes in.
     fn encoder_chunk_elements(&self, num_frames: usize, [height, width]: [usize; 2]) -> u128 {
         let config = &self.vae;
         let frames = (ENCODE_BATCH + num_frames % ENCODE_BATCH).min(num_frames);
         let outermost = config.block_out_channels.first().copied().unwrap_or(0);
         let working = product(&[3, outermost, frames + 2, height, width]);
-        let mut caches = product(&[4, config.in_channels, height, width]);
+        let planes = product(&[2, config.in_channels, frames, height, width]);
+        let copies = if frames < num_frames { 4 } else { 2 };
+        let mut caches = product(&[copies, config.in_channels, height, width]);
         let mut above = outermost;
         let smallest = config.block_out_channels.len().saturating_sub(1);
         for (level, &channels) in config.block_out_channels.iter().enumerate() {
@@ -73,10 +75,10 @@ impl Checkpoint {
             let alone = if level == smallest { 5 * channels } else { 0 };
             let inputs = above + (2 * config.layers_per_block - 1) * channels + alone;
             let area = product(&[height >> level, width >> level]);
-            caches = caches.saturating_add(area.saturating_mul(product(&[4, inputs])));
+            caches = caches.saturating_add(area.saturating_mul(product(&[copies, inputs])));
             above = channels;
         }
-        working.saturating_mul(ARENA).saturating_add(caches)
+        working.saturating_mul(ARENA).saturating_add(planes).saturating_add(caches)
     }
 
     /// At full size in the last block, three tensors as wide as the block's input and two frames longer than the chunk

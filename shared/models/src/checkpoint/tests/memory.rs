@@ -63,6 +63,41 @@ fn the_vaes_activations_are_near_what_was_measured_and_never_below() {
 }
 
 #[test]
+fn the_encoders_activations_are_not_below_what_was_measured() {
+    // Growth of resident memory in services/vae's example over what it had once loaded: fp32, the published encoder's widths.
+    // The arena grows in steps, which are larger in small runs; of a single frame some of the caches are views.
+    for (encoded_frames, height, width, measured, most) in [
+        (9, 128, 192, 1.067e9, 1.1),
+        (33, 128, 192, 1.344e9, 1.1),
+        (17, 192, 256, 2.156e9, 1.35),
+        (9, 256, 384, 3.250e9, 1.35),
+        (1, 480, 720, 4.312e9, 1.6),
+    ] {
+        let clip =
+            Workload { batch: 1, num_frames: 9, height, width, encoded_frames, tiled: false };
+        let vae = |workload| two_b().memory_estimate(DType::F32, DType::F32, &workload).vae;
+        let (both, decoder) = (vae(clip), vae(Workload { encoded_frames: 0, ..clip }));
+        let ratio = (both.activations - decoder.activations) as f64 / measured;
+        assert!((1.0..most).contains(&ratio), "{encoded_frames}: {ratio} times what was measured");
+        assert_eq!(both.weights - decoder.weights, 4 * 92_215_456);
+    }
+}
+
+#[test]
+fn encoding_takes_no_more_for_a_longer_clip_but_its_frames() {
+    let vae = |encoded_frames, tiled| {
+        let clip = Workload { encoded_frames, tiled, ..CLIP };
+        two_b().memory_estimate(DType::F32, DType::F32, &clip).vae.activations
+    };
+    for tiled in [false, true] {
+        // Bytes of the frames, as fp32 of a value a pixel, and the moments of two latent frames more for each eight.
+        let more = 32 * 480 * 720 * 4 + 8 * 32 * 60 * 90 * 4;
+        assert_eq!(vae(81, tiled) - vae(49, tiled), more);
+    }
+    assert!(vae(49, true) * 2 < vae(49, false));
+}
+
+#[test]
 fn the_memory_of_tiles_is_near_what_was_measured_and_not_below() {
     // As above, 81 frames in four tiles of 64x96 pixels.
     let mut checkpoint = two_b();
