@@ -219,6 +219,8 @@ async fn the_vae_refuses_frames_that_it_cannot_encode() {
         let said = format!("multiples of 8, found U8 {shape:?}");
         check.refused(with(frames_parts(shape)), field, &said).await;
     }
+    let image = [vec![encode_header(EncodePurpose::Image)], frames_parts([9, 16, 16, 3])].concat();
+    check.refused(image, field, "expected one frame for an image, found 9").await;
     let floats = cogwheel_api::tensor_parts(field, &zeros([1, 16, 16, 3])).collect();
     check.refused(parts(floats), field, "expected U8").await;
     check.refused(parts(vec![tensor_header(field, U8, &HUGE, 1 << 42)]), field, "limit").await;

@@ -35,7 +35,7 @@ const END: Duration = Duration::from_secs(10);
 /// Settings of the four services.
 #[derive(Clone, Debug)]
 pub struct ChainSettings {
-    /// A checkpoint that this build serves.
+    /// The checkpoint.
     pub checkpoint: Checkpoint,
     /// How it is computed.
     pub compute: ComputeArgs,

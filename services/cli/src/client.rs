@@ -16,9 +16,10 @@ pub use adapters::{Adapters, Upload};
 const OPTIONS: [(&str, &str); 2] =
     [("output_format", "--output"), ("return_latents", "--output-latents")];
 /// Fields of a request that are options under their own name.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 17] = [
     "prompt",
     "negative_prompt",
+    "enhance_prompt",
     "image",
     "video",
     "strength",

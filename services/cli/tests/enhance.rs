@@ -198,7 +198,7 @@ fn nobody_to_ask_is_refused_before_any_work() {
     let demo = demo();
     refused(
         &["--model", &demo, "--enhance-prompt"],
-        "enhance_prompt: expected a server that enhances prompts",
+        "--enhance-prompt: expected a server that enhances prompts",
     );
     let remote = ["--endpoint", "http://127.0.0.1:1"];
     refused(

@@ -78,6 +78,39 @@ fn an_image_is_told_of_and_wanted_again_to_make_the_video_again() {
     assert_eq!(fs::read(&first).unwrap(), fs::read(&again).unwrap());
 }
 
+#[test]
+fn a_video_made_of_a_folder_is_made_again_from_the_pictures_that_were_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = folder.path().join("pictures");
+    fs::create_dir(&pictures).unwrap();
+    // More than the 17 frames of the demo's videos.
+    (0..20)
+        .for_each(|at| fs::write(pictures.join(format!("{at}.png")), picture_of(64, 64)).unwrap());
+    let (first, again) = (folder.path().join("a.mp4"), folder.path().join("b.mp4"));
+    let video = ["--video", pictures.to_str().unwrap()];
+    let run = |output: &Path, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cogwheel"));
+        command.args(["generate", "--num-inference-steps", "2", "--model"]).arg(root(DEMO));
+        command.args(video).arg("--output").arg(output).args(arguments).output().unwrap()
+    };
+    made(run(&first, &["--prompt", "a red circle", "--seed", "7"]));
+    // One that was not used is no part of it.
+    fs::write(pictures.join("19.png"), picture_of(32, 32)).unwrap();
+    let from = ["--from", first.to_str().unwrap()];
+    made(run(&again, &from));
+    assert_eq!(fs::read(&first).unwrap(), fs::read(&again).unwrap());
+    fs::write(pictures.join("3.png"), picture_of(64, 32)).unwrap();
+    refused(run(&again, &from), "expected --video with digest");
+    // Lines may ask for other numbers of frames.
+    let lines = folder.path().join("lines.jsonl");
+    let line = r#"{"prompt": "a red circle", "num_frames": 17}"#;
+    fs::write(&lines, line).unwrap();
+    let batch = ["--num-frames", "9", "--prompt-file", lines.to_str().unwrap(), "--seed", "1"];
+    let output = folder.path().join("c.gif");
+    made(run(&output, &batch));
+    assert!(made(run(&output, &batch)).contains("c-1.gif is there already"));
+}
+
 /// A PNG file of that size.
 fn picture_of(width: u32, height: u32) -> Vec<u8> {
     let pixels: Vec<u8> = (0..width * height * 3).map(|at| (at * 7 % 251) as u8).collect();

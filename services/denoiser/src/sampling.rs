@@ -19,7 +19,7 @@ use condition::joined;
 use crate::transformer::{Conditions, ForwardError, Transformer};
 pub use condition::Condition;
 pub use error::SamplingError;
-pub use start::{Start, StartVideo, steps_taken};
+pub use start::{Start, StartVideo};
 
 /// One video's latents, asked for.
 #[derive(Clone, Debug)]

@@ -20,6 +20,8 @@ pub use settings::{EnhancerArgs, EnhancerUrl, EnhancerUrlError};
 
 /// Tries of one prompt, within its time.
 const MAX_TRIES: u32 = 3;
+/// Before the second try; twice as long before the third.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Requests to the endpoint at once; more wait, within their time.
 const MAX_CONNECTIONS: usize = 4;
 /// Where the key may be, the first that is set.
@@ -143,6 +145,7 @@ impl Enhancer {
                 match self.ask(prompt, max_chars).await {
                     Err(error) if tries < MAX_TRIES && error.may_pass() => {
                         tracing::debug!(tries, %error, "the prompt enhancer is asked again");
+                        tokio::time::sleep(PAUSE * tries).await;
                         tries += 1;
                     }
                     result => return result,

@@ -1,6 +1,7 @@
 mod encoding;
 mod enhancement;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use cogwheel_api::denoiser::v1::{DenoiseHeader, DenoiseSummary};
@@ -14,7 +15,7 @@ use cogwheel_api::vae::v1::EncodePurpose;
 use cogwheel_service::{Failure, Responder};
 use cogwheel_tensor::Tensor;
 use cogwheel_weights::Digest;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::enhancer::Enhancer;
 use crate::handover::Handover;
@@ -36,6 +37,8 @@ pub(crate) struct Generation<'a> {
     pub(crate) stages: &'a Stages,
     pub(crate) responder: &'a Responder<GenerateVideoResponse>,
     pub(crate) terms: Terms,
+    /// Who reads images and videos.
+    pub(crate) readers: &'a Arc<Semaphore>,
 }
 
 /// What the denoiser is conditioned on, each [1, tokens, width].
@@ -98,13 +101,14 @@ impl Generation<'_> {
     async fn digests(&self) -> Result<Digests, Failure> {
         let latents = self.plan.initial_latents.clone();
         let given = self.plan.given.as_ref();
+        let used = self.plan.size.num_frames as usize;
         let given = given.map(|given| (given.input.clone(), given.purpose));
         let digests = move || {
             let initial_latents = latents.map(|latents| Digest::of(latents.bytes()).to_string());
             let (mut image, mut video) = (None, None);
             if let Some((input, purpose)) = given {
                 let place = if purpose == EncodePurpose::Image { &mut image } else { &mut video };
-                *place = Some(input.digest());
+                *place = Some(input.digest(used));
             }
             Ok(Digests { initial_latents, image, video })
         };
@@ -339,6 +343,12 @@ impl Generation<'_> {
 
 fn incomplete(stage: &str, what: &str) -> Failure {
     Failure::Internal(format!("{stage}: expected {what}, found that the stream ended without"))
+}
+
+/// A place among those that read images and videos.
+pub(crate) async fn reader(readers: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failure> {
+    let reader = Arc::clone(readers).acquire_owned().await;
+    reader.map_err(|closed| Failure::Internal(closed.to_string()))
 }
 
 /// Runs work that would hold up other requests on a thread made for that.

@@ -62,6 +62,13 @@ impl Input {
             }
             Some(input_video::Source::Pictures(pictures)) => {
                 let files = pictures.files;
+                if files.len() as u64 > limits.max_frames {
+                    let found = files.len();
+                    return Err(format!(
+                        "expected at most {} pictures, found {found}",
+                        limits.max_frames
+                    ));
+                }
                 let first = files.first().ok_or("expected pictures, found none")?;
                 let first = read_picture(first, &limits).map_err(|e| format!("picture 0: {e}"))?;
                 let notes =
@@ -72,11 +79,11 @@ impl Input {
         }
     }
 
-    /// blake3 of the file, or of the digests of the pictures' files.
-    pub(crate) fn digest(&self) -> String {
+    /// blake3 of the file, or of the digests of the files of the first pictures, as many as are used.
+    pub(crate) fn digest(&self, used: usize) -> String {
         match &self.source {
             Source::Picture(file) | Source::Video(file) => Digest::of(file).to_string(),
-            Source::Pictures(files) => Digests::of_pictures(files),
+            Source::Pictures(files) => Digests::of_pictures(&files[..used.min(files.len())]),
         }
     }
 

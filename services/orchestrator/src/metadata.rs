@@ -67,7 +67,7 @@ pub struct Digests {
     /// Of the image's file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Of the video's file; of pictures that are one, of their digests one after another.
+    /// Of the video's file; of pictures that are one, of the digests of those that were used, one after another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub video: Option<String>,
 }
@@ -87,7 +87,7 @@ pub struct AdapterMetadata {
 }
 
 impl Digests {
-    /// Of pictures that are a video.
+    /// Of the pictures that are used as a video.
     pub fn of_pictures(files: &[impl AsRef<[u8]>]) -> String {
         let digests = files.iter().map(|file| Digest::of(file.as_ref()).to_string());
         Digest::of(digests.collect::<String>().as_bytes()).to_string()

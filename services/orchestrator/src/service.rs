@@ -32,7 +32,7 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use crate::enhancer::Enhancer;
-use crate::generation::{Generation, blocking};
+use crate::generation::{Generation, blocking, reader};
 use crate::model::Model;
 use crate::pins::Pinning;
 use crate::plan::Plan;
@@ -46,7 +46,7 @@ pub(crate) use vae::{DecodeEvent, FramesEvent};
 /// Serves the public API until `shutdown` begins, then drains.
 ///
 /// # Errors
-/// When the checkpoint is not one this build serves, or the transport fails.
+/// When the checkpoint is missing or unfit, or the transport fails.
 pub async fn run(
     mut settings: Settings,
     listener: Listener,
@@ -73,6 +73,8 @@ pub async fn run(
         model: Arc::new(Model::new(checkpoint, settings.limits.precision)),
         stages: Arc::clone(&stages),
         enhancer,
+        openers: Arc::new(Semaphore::new(READERS)),
+        readers: Arc::new(Semaphore::new(READERS)),
         gate: Gate::new("the orchestrator", settings.limits.max_generations as usize, shutdown),
         turns: Arc::new(Semaphore::new(match settings.residency {
             Residency::OneByOne => 1,
@@ -190,6 +192,9 @@ impl Terms {
     }
 }
 
+/// Threads that read images and videos at once: each takes memory by the pixels of a frame.
+const READERS: usize = 4;
+
 struct Orchestrator {
     registry: Arc<Registry>,
     model: Arc<Model>,
@@ -198,6 +203,9 @@ struct Orchestrator {
     gate: Gate,
     /// Generations that may use the stages at once; the others wait in their order.
     turns: Arc<Semaphore>,
+    /// Who opens images and videos, and who reads them for the vae: these wait for its queue, those do not.
+    openers: Arc<Semaphore>,
+    readers: Arc<Semaphore>,
     settings: Settings,
 }
 
@@ -224,21 +232,38 @@ impl GenerationService for Orchestrator {
         let (limits, residency) = (self.settings.limits.clone(), self.settings.residency);
         let (adapters, model) = (self.registry.adapters(), Arc::clone(&self.model));
         let request = request.into_inner();
-        let plan = move || Plan::new(request, &model, &adapters, &limits, residency);
-        let plan = call.receive(blocking(plan)).await?;
+        let planning = async {
+            let reads = request.image.is_some() || request.video.is_some();
+            let reader = if reads { Some(reader(&self.openers).await?) } else { None };
+            blocking(move || {
+                // Held as long as the thread runs, whoever leaves.
+                let _reader = reader;
+                Plan::new(request, &model, &adapters, &limits, residency)
+            })
+            .await
+        };
+        let plan = call.receive(planning).await?;
         let pinned = self.settings.adapters.pins.iter().any(|pin| pin.is_of(&plan.adapters));
         let terms = Terms { trace, deadline: call.deadline() };
         let span = tracing::info_span!("generation", id = %trace);
         let turns = Arc::clone(&self.turns);
         let (stages, model) = (Arc::clone(&self.stages), Arc::clone(&self.model));
-        let enhancer = self.enhancer.clone();
+        let (enhancer, readers) = (self.enhancer.clone(), Arc::clone(&self.readers));
         let _entered = span.clone().entered();
         Ok(call.respond(|responder| {
             async move {
                 let (stages, model, responder) = (&*stages, &*model, &responder);
                 let enhancer = enhancer.as_deref();
-                let generation =
-                    Generation { plan, pinned, model, enhancer, stages, responder, terms };
+                let generation = Generation {
+                    plan,
+                    pinned,
+                    model,
+                    enhancer,
+                    stages,
+                    responder,
+                    terms,
+                    readers: &readers,
+                };
                 generation.run(&turns, ahead).await
             }
             .instrument(span)

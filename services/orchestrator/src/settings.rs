@@ -123,7 +123,8 @@ impl Default for RequestLimits {
 impl RequestLimits {
     /// What bounds the reading of an image or video.
     pub(crate) fn reading(&self) -> ReadLimits {
-        ReadLimits { max_pixels: self.max_input_pixels, ..ReadLimits::default() }
+        let (max_bytes, max_pixels) = (self.max_request_bytes, self.max_input_pixels);
+        ReadLimits { max_bytes, max_pixels, ..ReadLimits::default() }
     }
 }
 

@@ -4,6 +4,7 @@ mod decode;
 mod encode;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use cogwheel_api::vae::v1::vae_service_server::{VaeService, VaeServiceServer};
@@ -15,6 +16,7 @@ use cogwheel_service::{
     Failure, Fatal, Gate, Limits, Listener, MemoryNeed, Responses, Server, Shutdown, StageArgs,
     Tiling, TilingArgs, end,
 };
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -31,7 +33,7 @@ pub struct Settings {
     /// Bytes of the latents of one request
     #[arg(long, env = "COGWHEEL_MAX_LATENT_BYTES", value_name = "BYTES", default_value_t = 256 << 20)]
     pub max_latent_bytes: usize,
-    /// Bytes of the frames of one request, three a pixel
+    /// Bytes of the frames of all requests that are to be encoded, three a pixel; one with more is refused, others wait
     #[arg(long, env = "COGWHEEL_MAX_FRAME_BYTES", value_name = "BYTES", default_value_t = 1 << 30)]
     pub max_frame_bytes: usize,
     #[command(flatten)]
@@ -53,7 +55,7 @@ pub async fn run(
     let storage = stage.storage()?;
     let checkpoint = Checkpoint::open(&stage.model).map_err(Fatal::usage)?.stored_in(storage);
     let runtime = Runtime::load().map_err(Fatal::failed)?;
-    let (_, need) = tiling(&checkpoint, &settings, &checkpoint.default_workload());
+    let (_, need) = tiling("decoding", &checkpoint, &settings, &checkpoint.default_workload());
     let options = stage.session_options(need.weights, need.activations);
     let load = {
         let checkpoint = checkpoint.clone();
@@ -65,6 +67,8 @@ pub async fn run(
         worker: Arc::clone(&worker),
         checkpoint: Arc::new(checkpoint),
         gate: stage.gate("the vae", shutdown),
+        frame_room: encode::room(&settings),
+        has_encoded: AtomicBool::new(false),
         settings,
     };
     let routes = Routes::new(VaeServiceServer::new(service));
@@ -80,6 +84,10 @@ struct Vae {
     checkpoint: Arc<Checkpoint>,
     settings: Settings,
     gate: Gate,
+    /// For the frames of all requests.
+    frame_room: Arc<Semaphore>,
+    /// Whether there is an encoder beside the decoder by now, or will be soon.
+    has_encoded: AtomicBool,
 }
 
 #[tonic::async_trait]
@@ -95,7 +103,8 @@ impl VaeService for Vae {
         let mut messages = request.into_inner();
         let receiving = decode::receive(&mut messages, self.settings.max_latent_bytes);
         let latents = call.receive(receiving).await?;
-        let tiling = decode::check(&self.checkpoint, &self.settings, &latents)?;
+        let has_encoded = self.has_encoded.load(Ordering::Relaxed);
+        let tiling = decode::check(&self.checkpoint, &self.settings, &latents, has_encoded)?;
         let worker = Arc::clone(&self.worker);
         Ok(call.respond(|responder| async move {
             // The request's half of the stream lives as long as the work, so that a caller that
@@ -111,13 +120,16 @@ impl VaeService for Vae {
     ) -> Result<Response<Self::EncodeStream>, Status> {
         let call = self.gate.admit(request.metadata())?;
         let mut messages = request.into_inner();
-        let receiving = encode::Upload::receive(&mut messages, self.settings.max_frame_bytes);
+        let (checkpoint, settings) = (&self.checkpoint, &self.settings);
+        let receiving =
+            encode::Upload::receive(&mut messages, checkpoint, settings, &self.frame_room);
         let upload = call.receive(receiving).await?;
-        let tiling = upload.check(&self.checkpoint, &self.settings)?;
+        // From now on the encoder has memory, too.
+        self.has_encoded.store(true, Ordering::Relaxed);
         let (worker, checkpoint) = (Arc::clone(&self.worker), Arc::clone(&self.checkpoint));
         Ok(call.respond(|responder| async move {
             let _messages = messages;
-            encode::run(&worker, &checkpoint, upload, tiling, &responder).await
+            encode::run(&worker, &checkpoint, upload, &responder).await
         }))
     }
 }
@@ -128,8 +140,9 @@ struct InTiles {
     reason: Option<String>,
 }
 
-/// Whether a workload is done in tiles, and the memory that takes.
+/// Whether `what` is done in tiles, and the memory that takes.
 fn tiling(
+    what: &str,
     checkpoint: &Checkpoint,
     settings: &Settings,
     workload: &Workload,
@@ -144,7 +157,6 @@ fn tiling(
         tiles: checkpoint.tiles(),
         reason: limit.filter(|_| settings.tiling.vae_tiling == Tiling::Auto).map(|limit| {
             let memory = MemoryNeed { need: whole, limit };
-            let what = if workload.encoded_frames > 0 { "encoding" } else { "decoding" };
             format!("{what} in tiles: {what} whole frames {memory}")
         }),
     });

@@ -7,6 +7,7 @@ mod real;
 mod timesteps;
 
 use coefficients::{Coefficients, Update};
+use cogwheel_tensor::Storage;
 pub use config::{BetaSchedule, PredictionType, SchedulerConfig, SchedulerKind, TimestepSpacing};
 
 /// Why a scheduler cannot be made.
@@ -64,6 +65,12 @@ pub enum SchedulerError {
     },
 }
 
+/// How many of `steps` are taken for a strength: `CogVideoXVideoToVideoPipeline.get_timesteps`.
+pub fn steps_taken(steps: usize, strength: f64) -> usize {
+    // As Python's int(): towards 0. What is no number gives 0.
+    ((steps as f64 * strength) as usize).min(steps)
+}
+
 /// The steps of one generation: from pure noise to clean latents.
 ///
 /// As diffusers' `CogVideoXDDIMScheduler` and `CogVideoXDPMScheduler`: coefficients in the precision of the betas
@@ -107,15 +114,21 @@ impl Scheduler {
     }
 
     /// Mixes a clean sample with `noise`, in its place, as much as there is of either where step `index` begins: the
-    /// schedulers' `add_noise`, which takes roots in the precision of the sample.
+    /// schedulers' `add_noise`, whose factors are in the precision of the sample, `storage`.
     ///
     /// # Panics
     ///
     /// If `index` is not a step, or the two are not equally long.
-    pub fn add_noise(&self, index: usize, clean: &[f32], noise: &mut [f32]) {
+    pub fn add_noise(&self, index: usize, clean: &[f32], noise: &mut [f32], storage: Storage) {
         assert_eq!(clean.len(), noise.len(), "noise and sample differ in length");
-        let alpha = self.steps[index].alpha;
-        let (of_clean, of_noise) = (alpha.sqrt(), (1.0 - alpha).sqrt());
+        let rounded = |value: f32| {
+            let mut value = [value];
+            storage.round(&mut value);
+            value[0]
+        };
+        let alpha = rounded(self.steps[index].alpha);
+        let of_clean = rounded(alpha.sqrt());
+        let of_noise = rounded(rounded(1.0 - alpha).sqrt());
         for (noise, clean) in noise.iter_mut().zip(clean) {
             *noise = of_clean * clean + of_noise * *noise;
         }

@@ -80,7 +80,8 @@ impl Session {
         self.run_variant(None, inputs, cancellation)
     }
 
-    /// Runs the graph with a variant's weights in the place of the session's. Where the matrix unit has all that changes,
+    /// Runs the graph with a variant's weights in the place of the session's. Where all that changes are layers that the session
+    /// computes by itself,
     /// it costs what a run of the session costs; else the variant has a session of its own, made at its first run, which
     /// shares all other weights.
     ///

@@ -28,7 +28,7 @@ pub enum Tiling {
 }
 
 impl Tiling {
-    /// Whether frames are decoded in tiles where whole ones would need so many bytes, of those that there are as far as that
+    /// Whether frames are worked on in tiles where whole ones would need so many bytes, of those that there are as far as that
     /// is known.
     pub fn applies(self, need: u64, limit: Option<u64>) -> bool {
         match self {

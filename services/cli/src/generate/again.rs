@@ -174,7 +174,13 @@ impl Again {
 
     /// The prompt in a language model's words, where that made the video and the command line has no other prompt.
     pub(super) fn enhanced_prompt(&self, args: &GenerateArgs) -> Option<String> {
-        self.metadata.enhanced_prompt.clone().filter(|_| args.prompt.is_none())
+        let is_stated = args.prompt.is_some() || args.enhance_prompt;
+        self.metadata.enhanced_prompt.clone().filter(|_| !is_stated)
+    }
+
+    /// Frames that the video has.
+    pub(super) fn num_frames(&self) -> u32 {
+        self.metadata.num_frames
     }
 
     /// Whether the video shows the one without the adapters too.

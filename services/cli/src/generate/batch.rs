@@ -211,18 +211,19 @@ impl Line {
     }
 }
 
-/// Whether a whole video is there that says it was made by this request, as far as the request says anything.
+/// Whether a whole video is there that says it was made by this request, as far as the request says anything; `digests` are
+/// those of what a video of so many frames would be made from.
 pub(super) fn is_made(
     video: &Target,
     latents: Option<&Target>,
     request: &GenerateVideoRequest,
-    digests: &Digests,
+    digests: &dyn Fn(u32) -> Digests,
 ) -> bool {
     let path = video.path(0);
     let Some(made) = metadata_beside(&path) else { return false };
     if !is_whole(video.kind(), &path, made.num_frames)
         || latents.is_some_and(|latents| !latents.path(0).is_file())
-        || made.digests != *digests
+        || made.digests != digests(made.num_frames)
     {
         return false;
     }

@@ -54,15 +54,17 @@ impl Brought {
         })
     }
 
-    /// As the server tells them of what it made a video from.
-    pub(super) fn digests(&self, initial_latents: Option<String>) -> Digests {
+    /// As the server tells them of what it made a video of so many frames from.
+    pub(super) fn digests(&self, initial_latents: Option<String>, num_frames: u32) -> Digests {
         let video = self.video.as_ref().and_then(|video| video.source.as_ref());
         Digests {
             initial_latents,
             image: self.image.as_ref().map(|file| Digest::of(file).to_string()),
             video: video.map(|source| match source {
                 Source::File(file) => Digest::of(file).to_string(),
-                Source::Pictures(pictures) => Digests::of_pictures(&pictures.files),
+                Source::Pictures(Pictures { files }) => {
+                    Digests::of_pictures(&files[..files.len().min(num_frames as usize)])
+                }
             }),
         }
     }
@@ -167,21 +169,19 @@ mod tests {
         let sorted = [
             "a",
             "a1.png",
-            "a2.png",
             "a02.png",
+            "a2.png",
             "a10.png",
             "a10b.png",
             "b",
             "b-0",
             "b-00000000000000000000000",
+            "b-1",
         ];
         let mut names = sorted.to_vec();
         names.reverse();
         names.sort_by(|a, b| in_order(a, b));
-        assert_eq!(
-            names[..8],
-            ["a", "a1.png", "a02.png", "a2.png", "a10.png", "a10b.png", "b", "b-0"]
-        );
+        assert_eq!(names, sorted);
     }
 
     #[test]

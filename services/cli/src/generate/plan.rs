@@ -102,11 +102,15 @@ impl Plan {
             Some(path) => Some(latents::read(path).map_err(Fatal::usage)?),
             None => None,
         };
-        let brought = Brought::read(args.image.as_deref(), args.video.as_deref(), args.num_frames)?;
+        // Lines of a file may ask for more frames each.
+        let of_again = again.as_ref().map(Again::num_frames);
+        let wanted =
+            args.num_frames.filter(|_| batch.is_none()).map(|n| n.max(of_again.unwrap_or(0)));
+        let brought = Brought::read(args.image.as_deref(), args.video.as_deref(), wanted)?;
         let digest = |tensor: &Tensor| Digest::of(tensor.bytes()).to_string();
-        let digests = brought.digests(initial_latents.as_ref().map(digest));
+        let latents_digest = initial_latents.as_ref().map(digest);
         if let Some(again) = &again {
-            again.check_digests(&digests)?;
+            again.check_digests(&brought.digests(latents_digest.clone(), again.num_frames()))?;
         }
         if let Some(model) = &mut args.model {
             *model = hub::model_folder(model)?;
@@ -181,6 +185,7 @@ impl Plan {
                 plan.jobs.push(job);
             }
             Some(batch) => {
+                let digests = |num_frames| brought.digests(latents_digest.clone(), num_frames);
                 plan.add_lines(batch, &job, args.skip_broken_lines, &digests)?;
             }
         }
@@ -196,7 +201,7 @@ impl Plan {
         batch: Batch,
         of_all: &Job,
         skip_broken: bool,
-        digests: &Digests,
+        digests: &dyn Fn(u32) -> Digests,
     ) -> Result<(), Fatal> {
         let Batch { lines, broken } = batch;
         self.broken_lines = broken.len();

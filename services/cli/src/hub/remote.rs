@@ -34,7 +34,11 @@ impl Remote {
     pub(super) fn of_environment() -> Result<Self, HubError> {
         let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
         let endpoint = endpoint.trim().trim_end_matches('/').to_owned();
-        let is_http = |url: &Url| matches!(url.scheme(), "http" | "https") && url.query().is_none();
+        // What stands in messages is no place for a password.
+        let is_plain = |url: &Url| url.username().is_empty() && url.password().is_none();
+        let is_http = |url: &Url| {
+            matches!(url.scheme(), "http" | "https") && url.query().is_none() && is_plain(url)
+        };
         if !Url::parse(&endpoint).is_ok_and(|url| is_http(&url)) {
             let found = crate::shown::value(&endpoint).into_owned();
             return Err(HubError::Endpoint { found });

@@ -1,4 +1,7 @@
-use cogwheel_diffusion::{noise::Generator, scheduler::Scheduler};
+use cogwheel_diffusion::{
+    noise::Generator,
+    scheduler::{Scheduler, steps_taken},
+};
 use cogwheel_tensor::{DType, Tensor};
 
 use super::{SamplingError, SamplingRequest};
@@ -24,12 +27,6 @@ pub struct StartVideo {
     pub strength: f64,
 }
 
-/// How many of `steps` are taken for a strength: `CogVideoXVideoToVideoPipeline.get_timesteps`.
-pub fn steps_taken(steps: usize, strength: f64) -> usize {
-    // As Python's int(): towards 0. What is no number gives 0.
-    ((steps as f64 * strength) as usize).min(steps)
-}
-
 /// The index of the first step, the latents there, and the generator as it is then. `init_noise_sigma` is 1 for both
 /// schedulers.
 pub(super) fn start(
@@ -52,7 +49,7 @@ pub(super) fn start(
         }
         first = steps - taken;
         let clean = padded(video, &request.shape, "video latents")?;
-        scheduler.add_noise(first, &clean, &mut latents);
+        scheduler.add_noise(first, &clean, &mut latents, request.storage);
     }
     request.storage.round(&mut latents);
     Ok((first, latents, generator))

@@ -7,7 +7,7 @@ use cogwheel_api::denoiser::v1::{
 };
 use cogwheel_diffusion::geometry::LatentGeometry;
 use cogwheel_diffusion::guidance::Guidance;
-use cogwheel_diffusion::scheduler::SchedulerKind;
+use cogwheel_diffusion::scheduler::{SchedulerKind, steps_taken};
 use cogwheel_lora::Recipe;
 use cogwheel_models::checkpoint::{Checkpoint, Conditioning, Workload};
 use cogwheel_service::{Failure, Invalid, receive};
@@ -17,7 +17,7 @@ use tonic::Streaming;
 use super::Denoiser;
 use super::put_adapter::is_digest;
 use crate::adapters::Adapters;
-use crate::sampling::{Condition, SamplingRequest, Start, StartVideo, steps_taken};
+use crate::sampling::{Condition, SamplingRequest, Start, StartVideo};
 
 /// Adapters of one variant.
 const MAX_ADAPTERS: usize = 16;

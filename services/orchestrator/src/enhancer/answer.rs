@@ -6,6 +6,9 @@ pub(super) const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// What some models write before they answer.
 const THOUGHTS: (&str, &str) = ("<think>", "</think>");
 
+/// Why an answer ends that was longer than asked for.
+const CUT: &str = "length";
+
 #[derive(Deserialize)]
 struct Answer {
     choices: Vec<Choice>,
@@ -14,6 +17,8 @@ struct Answer {
 #[derive(Deserialize)]
 struct Choice {
     message: Message,
+    #[serde(default)]
+    finish_reason: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -25,9 +30,12 @@ struct Message {
 pub(super) fn prompt_of(answer: &[u8], max_chars: usize) -> Result<String, String> {
     let answer: Answer =
         serde_json::from_slice(answer).map_err(|_| "other JSON, or none".to_owned())?;
-    let content = answer.choices.into_iter().next().and_then(|choice| choice.message.content);
-    let content = content.ok_or_else(|| "no text".to_owned())?;
-    let prompt = cleaned(without_thoughts(&content)?);
+    let choice = answer.choices.into_iter().next().ok_or_else(|| "no text".to_owned())?;
+    let content = choice.message.content.ok_or_else(|| "no text".to_owned())?;
+    let mut prompt = cleaned(without_thoughts(&content)?);
+    if choice.finish_reason.as_deref() == Some(CUT) {
+        prompt.truncate(end_of_last_sentence(&prompt));
+    }
     match prompt.chars().count() {
         0 => Err("an empty one".to_owned()),
         found if found > max_chars => {
@@ -41,6 +49,11 @@ fn without_thoughts(content: &str) -> Result<&str, String> {
     let Some(thoughts) = content.trim_start().strip_prefix(THOUGHTS.0) else { return Ok(content) };
     let answer = thoughts.split_once(THOUGHTS.1).map(|(_, answer)| answer);
     answer.ok_or_else(|| "thoughts without an answer".to_owned())
+}
+
+/// Where the last whole sentence ends; at the end where there is none.
+fn end_of_last_sentence(text: &str) -> usize {
+    text.rfind(['.', '!', '?']).map_or(text.len(), |at| at + 1)
 }
 
 /// One line, without marks around it.

@@ -8,7 +8,7 @@ use cogwheel_service::Failure;
 use cogwheel_tensor::Tensor;
 use tokio::sync::mpsc;
 
-use super::{Generation, blocking, incomplete};
+use super::{Generation, blocking, incomplete, reader};
 use crate::input::Input;
 use crate::plan::Given;
 use crate::service::FramesEvent;
@@ -43,12 +43,14 @@ impl Generation<'_> {
         let header =
             EncodeHeader { purpose: given.purpose.into(), seed: self.plan.sampling_of(index).seed };
         let (sender, requests) = mpsc::channel(MESSAGES);
+        let reader = reader(self.readers).await?;
         let reading = blocking({
             let (input, purpose) = (given.input.clone(), given.purpose);
             let size = self.plan.frame();
             let count = given.encoded_frames(self.plan.size.num_frames as usize);
             let frames = [count, size.height as usize, size.width as usize, 3];
             move || {
+                let _reader = reader;
                 let mut messages = std::iter::once(Part::Header(header)).chain(std::iter::once(
                     Part::Frames(part(tensor_part::Part::Header(tensor_header(frames)))),
                 ));

@@ -1,5 +1,6 @@
 use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_api::vae::v1::EncodePurpose;
+use cogwheel_diffusion::scheduler::steps_taken;
 use cogwheel_models::checkpoint::Conditioning;
 use cogwheel_service::Invalid;
 
@@ -82,12 +83,11 @@ pub(super) fn given(
 
 impl Given {
     /// The most frames of a video to make, where a request does not say: `8n + 1` of those that there are, at most
-    /// `default`. Where there are fewer than any video has, `default`, which is then refused.
+    /// `default`. Where there are fewer than any video has, the fewest that one has, which is then refused.
     pub(super) fn num_frames(&self, default: usize) -> usize {
         match self.purpose {
             EncodePurpose::Image => default,
-            _ if self.input.count >= 9 => default.min((self.input.count - 1) / 8 * 8 + 1),
-            _ => default,
+            _ => default.min((self.input.count.max(9) - 1) / 8 * 8 + 1),
         }
     }
 
@@ -112,8 +112,7 @@ impl Given {
             invalid.add("video", message);
         }
         if let Some(strength) = self.strength {
-            // As the denoiser counts them.
-            let taken = (f64::from(num_inference_steps) * strength) as u32;
+            let taken = steps_taken(num_inference_steps as usize, strength);
             if !(strength <= 1.0 && taken > 0) {
                 let message = format!(
                     "expected above 0, at most 1 and at least one of {num_inference_steps} steps, found {strength}"

@@ -32,11 +32,13 @@ pub(super) async fn receive(
         .ok_or_else(|| Failure::invalid("latents", "expected a tensor, found none"))
 }
 
-/// Refuses latents of another model, and those whose frames would not fit the memory; says how to decode the others.
+/// Refuses latents of another model, and those whose frames would not fit the memory beside what encoding keeps; says how to
+/// decode the others.
 pub(super) fn check(
     checkpoint: &Checkpoint,
     settings: &Settings,
     latents: &Tensor,
+    has_encoded: bool,
 ) -> Result<Option<InTiles>, Failure> {
     let channels = checkpoint.vae.latent_channels;
     let &[frames, found, height, width] = latents.shape() else {
@@ -57,15 +59,16 @@ pub(super) fn check(
         return Err(Failure::invalid("latents", message));
     }
     let pixels = checkpoint.vae.spatial_compression_ratio();
+    let num_frames = geometry::decoded_frames(frames, checkpoint.vae.temporal_compression_ratio);
     let workload = Workload {
         batch: 1,
-        num_frames: geometry::decoded_frames(frames, checkpoint.vae.temporal_compression_ratio),
+        num_frames,
         height: height.saturating_mul(pixels),
         width: width.saturating_mul(pixels),
-        encoded_frames: 0,
+        encoded_frames: checkpoint.encoded_frames(num_frames, has_encoded),
         tiled: false,
     };
-    let (tiling, need) = tiling(checkpoint, settings, &workload);
+    let (tiling, need) = tiling("decoding", checkpoint, settings, &workload);
     settings.stage.check_memory("latents", need.total())?;
     Ok(tiling)
 }

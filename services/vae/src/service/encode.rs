@@ -1,5 +1,7 @@
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use cogwheel_api::tensor::v1::{DataType, TensorHeader, tensor_part};
 use cogwheel_api::vae::v1::{
     EncodePurpose, EncodeRequest, EncodeResponse, EncodeSummary, FramesEncoded, TilesEncoded,
     encode_request::Part, encode_response::Event,
@@ -9,7 +11,8 @@ use cogwheel_diffusion::noise::Generator;
 use cogwheel_engine::Worker;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_service::{Failure, Responder, receive, run_on};
-use cogwheel_tensor::{DType, Tensor};
+use cogwheel_tensor::Tensor;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Streaming;
 
 use super::{InTiles, Settings, tiling};
@@ -24,13 +27,29 @@ pub(super) struct Upload {
     purpose: LatentUse,
     seed: u64,
     frames: Tensor,
+    tiling: Option<InTiles>,
+    /// The frames' room among those of all requests.
+    _room: OwnedSemaphorePermit,
+}
+
+/// Room for the frames of all requests that wait or run, in mebibytes: that of one request of the most bytes.
+pub(super) fn room(settings: &Settings) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(mebibytes(settings.max_frame_bytes) as usize))
+}
+
+fn mebibytes(bytes: usize) -> u32 {
+    let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
+    u32::try_from(bytes.div_ceil(1 << 20).clamp(1, most)).unwrap_or(u32::MAX)
 }
 
 impl Upload {
-    /// Receives header and frames, up to the caller's half-close.
+    /// Receives header and frames, up to the caller's half-close. The frames are judged by their tensor's header, and wait
+    /// there until there is room for them.
     pub(super) async fn receive(
         messages: &mut Streaming<EncodeRequest>,
-        limit: usize,
+        checkpoint: &Checkpoint,
+        settings: &Settings,
+        room: &Arc<Semaphore>,
     ) -> Result<Self, Failure> {
         let Some(Part::Header(header)) = receive(messages).await?.and_then(|first| first.part)
         else {
@@ -47,10 +66,24 @@ impl Upload {
             }
         };
         let invalid = |error| Failure::invalid(FRAMES, error);
-        let mut inbox = TensorInbox::new(&[FRAMES], limit);
+        let mut inbox = TensorInbox::new(&[FRAMES], settings.max_frame_bytes);
+        let mut judged = None;
         while let Some(message) = receive(messages).await? {
             match message.part {
-                Some(Part::Frames(part)) => inbox.push(part).map(drop).map_err(invalid)?,
+                Some(Part::Frames(part)) => {
+                    let header = match &part.part {
+                        Some(tensor_part::Part::Header(header)) => Some(header.clone()),
+                        _ => None,
+                    };
+                    inbox.push(part).map_err(invalid)?;
+                    if let Some(header) = header {
+                        let tiling = check(&header, purpose, checkpoint, settings)?;
+                        let bytes = usize::try_from(header.byte_length).unwrap_or(usize::MAX);
+                        let room = Arc::clone(room).acquire_many_owned(mebibytes(bytes)).await;
+                        let room = room.map_err(|closed| Failure::Internal(closed.to_string()))?;
+                        judged = Some((tiling, room));
+                    }
+                }
                 Some(Part::Header(_)) => {
                     return Err(Failure::invalid("header", "expected one header, found two"));
                 }
@@ -58,41 +91,52 @@ impl Upload {
             }
         }
         inbox.finish().map_err(invalid)?;
-        let frames = inbox
-            .take(FRAMES)
-            .ok_or_else(|| Failure::invalid(FRAMES, "expected a tensor, found none"))?;
-        Ok(Self { purpose, seed: header.seed, frames })
-    }
-
-    /// Refuses frames that are none of bytes, and those that would not fit the memory; says how to encode the others.
-    pub(super) fn check(
-        &self,
-        checkpoint: &Checkpoint,
-        settings: &Settings,
-    ) -> Result<Option<InTiles>, Failure> {
-        let pixels = checkpoint.vae.spatial_compression_ratio();
-        let &[num_frames, height, width, 3] = self.frames.shape() else {
-            return Err(self.unfit(pixels));
+        let (Some(frames), Some((tiling, room))) = (inbox.take(FRAMES), judged) else {
+            return Err(Failure::invalid(FRAMES, "expected a tensor, found none"));
         };
-        let whole = height.is_multiple_of(pixels) && width.is_multiple_of(pixels);
-        if self.frames.dtype() != DType::U8 || self.frames.is_empty() || !whole {
-            return Err(self.unfit(pixels));
-        }
-        let encoded_frames = num_frames;
-        let workload =
-            Workload { batch: 1, num_frames, height, width, encoded_frames, tiled: false };
-        let (tiling, need) = tiling(checkpoint, settings, &workload);
-        settings.stage.check_memory(FRAMES, need.total())?;
-        Ok(tiling)
+        Ok(Self { purpose, seed: header.seed, frames, tiling, _room: room })
     }
+}
 
-    fn unfit(&self, pixels: usize) -> Failure {
-        let (dtype, shape) = (self.frames.dtype(), self.frames.shape());
-        let message = format!(
-            "expected U8 [frames, height, width, 3], height and width multiples of {pixels}, found {dtype} {shape:?}"
-        );
-        Failure::invalid(FRAMES, message)
+/// Refuses frames that are none of bytes or too many for an image, and those that would not fit the memory; says how to
+/// encode the others.
+fn check(
+    header: &TensorHeader,
+    purpose: LatentUse,
+    checkpoint: &Checkpoint,
+    settings: &Settings,
+) -> Result<Option<InTiles>, Failure> {
+    let pixels = checkpoint.vae.spatial_compression_ratio();
+    let sides: Option<Vec<usize>> =
+        header.shape.iter().map(|&side| usize::try_from(side).ok()).collect();
+    let (num_frames, height, width) = match sides.as_deref() {
+        Some(&[frames, height, width, 3])
+            if header.dtype == i32::from(DataType::U8)
+                && [frames, height, width].iter().all(|&side| side > 0)
+                && height.is_multiple_of(pixels)
+                && width.is_multiple_of(pixels) =>
+        {
+            (frames, height, width)
+        }
+        _ => {
+            let dtype = DataType::try_from(header.dtype).map_or("?", |dtype| dtype.as_str_name());
+            let message = format!(
+                "expected U8 [frames, height, width, 3], height and width multiples of {pixels}, found {} {:?}",
+                dtype.trim_start_matches("DATA_TYPE_"),
+                header.shape
+            );
+            return Err(Failure::invalid(FRAMES, message));
+        }
+    };
+    if purpose == LatentUse::Image && num_frames != 1 {
+        let message = format!("expected one frame for an image, found {num_frames}");
+        return Err(Failure::invalid(FRAMES, message));
     }
+    let encoded_frames = num_frames;
+    let workload = Workload { batch: 1, num_frames, height, width, encoded_frames, tiled: false };
+    let (tiling, need) = tiling("encoding", checkpoint, settings, &workload);
+    settings.stage.check_memory(FRAMES, need.total())?;
+    Ok(tiling)
 }
 
 /// Encodes on the model's thread, tells how far it is, and sends the latents.
@@ -100,11 +144,11 @@ pub(super) async fn run(
     worker: &Worker<Autoencoder>,
     checkpoint: &Checkpoint,
     upload: Upload,
-    tiling: Option<InTiles>,
     responder: &Responder<EncodeResponse>,
 ) -> Result<(), Failure> {
-    let Upload { purpose, seed, frames } = upload;
+    let Upload { purpose, seed, frames, tiling, _room } = upload;
     let queued = |position| response(Event::QueuePosition(position));
+    let checkpoint = checkpoint.clone();
     let encoding = run_on(worker, "the vae", responder, queued, move |model, context, events| {
         let encoder = model.encoder()?;
         let before = encoder.time_inside();
@@ -118,11 +162,14 @@ pub(super) async fn run(
             }
         };
         let posterior = encoder.encode(&frames, tiles, on_encoded, &context.cancellation)?;
-        Ok::<_, VaeError>((posterior, encoder.time_inside() - before))
+        let inside = encoder.time_inside() - before;
+        let latents = posterior.map(|posterior| latents(&posterior, purpose, seed, &checkpoint));
+        Ok::<_, VaeError>((latents.transpose()?, inside))
     });
     // Nothing was encoded for a caller that left.
-    let (Some(posterior), inside) = encoding.await? else { return Err(Failure::Cancelled) };
-    let (latents, values_drawn) = latents(&posterior, purpose, seed, checkpoint)?;
+    let (Some((latents, values_drawn)), inside) = encoding.await? else {
+        return Err(Failure::Cancelled);
+    };
     for part in tensor_parts("latents", &latents) {
         responder.send(response(Event::Latents(part))).await?;
     }

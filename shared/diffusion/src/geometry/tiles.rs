@@ -1,8 +1,8 @@
-//! How the decoder cuts space.
+//! How the encoder and the decoder cut space.
 
 use std::ops::Range;
 
-/// Tiles that latents are decoded in one after another, each overlapping the one above and the one to the left, into which
+/// Tiles that latents are decoded in, or frames encoded, one after another, each overlapping the one above and the one to the left, into which
 /// it is blended: `enable_tiling` of `AutoencoderKLCogVideoX`, whose overlaps are a sixth of the height and a fifth of the
 /// width.
 ///

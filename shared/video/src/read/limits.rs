@@ -6,7 +6,7 @@ use crate::FrameSize;
 pub struct ReadLimits {
     /// Bytes of the file.
     pub max_bytes: usize,
-    /// Pixels of a picture or of one frame, width times height.
+    /// Pixels of a picture or of one frame, width times height; neither may be more than 65,535.
     ///
     /// Reading a picture takes at most 16 bytes for each, beside the file itself and codecs' tables (a lossy WebP's up to 16
     /// MiB). A video takes 60, most of them for the 16 frames that H.264 may keep for reference; OpenH264 stops at level 5.2,
@@ -22,6 +22,9 @@ impl Default for ReadLimits {
         Self { max_bytes: 256 << 20, max_pixels: 50_000_000, max_frames: 10_000 }
     }
 }
+
+/// The longest side: JPEG's, and GIF's. Filtering takes memory and time by the side, not by the pixels.
+const MAX_SIDE: u32 = 65_535;
 
 impl ReadLimits {
     pub(crate) fn check_bytes(&self, bytes: &[u8]) -> Result<(), ReadError> {
@@ -41,7 +44,8 @@ impl ReadLimits {
     ) -> Result<FrameSize, ReadError> {
         let found = FrameSize { width, height };
         let pixels = u64::from(width) * u64::from(height);
-        if (1..=self.max_pixels).contains(&pixels) && found.rgb_bytes().is_some() {
+        let sides = width <= MAX_SIDE && height <= MAX_SIDE;
+        if sides && (1..=self.max_pixels).contains(&pixels) && found.rgb_bytes().is_some() {
             Ok(found)
         } else {
             Err(ReadError::Size { format, max_pixels: self.max_pixels, found })

@@ -137,7 +137,10 @@ fn what_cannot_be_read_is_refused_with_its_reason() {
         source: Some(input_video::Source::File(Bytes::copy_from_slice(bytes))),
     };
     let none = InputVideo { source: None };
-    for video in [none, file(b""), file(&png(8, 8)), pictures(0).unwrap()] {
+    let many = InputVideo {
+        source: Some(input_video::Source::Pictures(Pictures { files: vec![Bytes::new(); 10_001] })),
+    };
+    for video in [none, file(b""), file(&png(8, 8)), pictures(0).unwrap(), many] {
         let request = GenerateVideoRequest { video: Some(video), ..Default::default() };
         refused("sincos", request, &[("video", "expected")]);
     }

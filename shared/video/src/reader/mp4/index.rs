@@ -49,7 +49,7 @@ impl Index {
             let mdia = need(trak.payload, b"mdia")?;
             let handler = need(mdia.payload, b"hdlr")?.payload.get(8..12).unwrap_or_default();
             if handler == b"vide" {
-                return Self::track(trak, mdia, fragmented, limits);
+                return Self::track(trak, mdia, (fragmented, file.len()), limits);
             }
             handlers.push(handler.escape_ascii().to_string());
         }
@@ -64,7 +64,7 @@ impl Index {
     fn track(
         trak: Mp4Box<'_>,
         mdia: Mp4Box<'_>,
-        fragmented: bool,
+        (fragmented, file_bytes): (bool, usize),
         limits: &ReadLimits,
     ) -> Result<Self, ReadError> {
         let stbl = need(need(mdia.payload, b"minf")?.payload, b"stbl")?;
@@ -72,7 +72,7 @@ impl Index {
         let mdhd = need(mdia.payload, b"mdhd")?.payload;
         let timescale = u32_at(mdhd, if mdhd.first() == Some(&1) { 20 } else { 12 })?;
         let orientation = orientation(need(trak.payload, b"tkhd")?.payload)?;
-        match Samples::read(stbl.payload, limits) {
+        match Samples::read(stbl.payload, file_bytes, limits) {
             Err(ReadError::Frames { found: 0, .. }) if fragmented => {
                 Err(ReadError::content(FORMAT, "all samples in one index", "a file of fragments"))
             }

@@ -17,7 +17,14 @@ pub(super) struct Samples {
 
 impl Samples {
     /// From the payload of `stbl`. The table takes no more memory than a few times the file's own.
-    pub(super) fn read(stbl: &[u8], limits: &ReadLimits) -> Result<Self, ReadError> {
+    ///
+    /// All samples together must not be larger than the file of `file_bytes`: samples that share bytes would be decoded over
+    /// and over.
+    pub(super) fn read(
+        stbl: &[u8],
+        file_bytes: usize,
+        limits: &ReadLimits,
+    ) -> Result<Self, ReadError> {
         let offsets = match find(stbl, b"stco")? {
             Some(found) => Either::A(decode::<StcoBox>(found)?),
             None => Either::B(decode::<Co64Box>(need(stbl, b"co64")?)?),
@@ -39,6 +46,12 @@ impl Samples {
         limits.check_frames(FORMAT, stated)?;
         let table = SampleTableAccessor::new(table)
             .map_err(|error| ReadError::content(FORMAT, "an index that agrees", error))?;
+        let sizes = table.samples().map(|sample| u64::from(sample.data_size()));
+        let total: u64 = sizes.sum();
+        if total > file_bytes as u64 {
+            let found = format!("samples of {total} bytes in a file of {file_bytes}");
+            return Err(ReadError::content(FORMAT, "samples that share no bytes", found));
+        }
         Ok(Self { table })
     }
 

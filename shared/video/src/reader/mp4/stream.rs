@@ -109,6 +109,11 @@ impl Stream {
             SLICE | KEY_SLICE | PICTURE_SET => {}
             _ => return Ok(()),
         }
+        // A unit never holds one (ISO/IEC 14496-10, 7.4.1): what stood behind it would be a unit that nobody has looked at.
+        if unit.windows(UNIT_START.len()).any(|bytes| bytes == UNIT_START) {
+            let found = format!("a start code within one, in sample {index}");
+            return Err(ReadError::content(FORMAT, "whole units", found));
+        }
         self.annex_b.extend_from_slice(&START_CODE);
         self.annex_b.extend_from_slice(unit);
         Ok(())
@@ -143,6 +148,9 @@ struct Units<'a> {
     rest: &'a [u8],
     length_size: usize,
 }
+
+/// What tells units apart where they have no lengths.
+const UNIT_START: [u8; 3] = [0, 0, 1];
 
 impl<'a> Iterator for Units<'a> {
     type Item = Result<&'a [u8], ReadError>;
