@@ -7,6 +7,7 @@ import { createServer } from "node:http";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { startBrowser } from "./browser.js";
 import { startServer } from "./server.js";
+import { Visit } from "./visit.js";
 
 const PROMPT = "a red circle moving left on a dark background";
 /** Enough that their order can be seen. */
@@ -16,10 +17,8 @@ const ENDLESS = 1000;
 
 let server;
 let browser;
+let visit;
 let page;
-/** What the browser complained of, and whom it asked, on the page of this test. */
-let complaints;
-let asked;
 
 before(async () => {
   browser = await startBrowser();
@@ -33,75 +32,22 @@ after(async () => {
 
 beforeEach(() => open());
 
-afterEach(async () => {
-  await page.context().close();
-  assert.deepEqual(complaints, [], "the browser has nothing to complain of");
-  const strangers = asked.filter((url) => !url.startsWith(server.url) && !url.startsWith("blob:"));
-  assert.deepEqual(strangers, [], "nobody else is asked for anything");
-});
+afterEach(() => visit.end());
 
-async function open(options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  page = await context.newPage();
-  page.setDefaultTimeout(120_000);
-  [complaints, asked] = [[], []];
-  page.on("console", (line) => line.type() === "error" && complaints.push(line.text()));
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("request", (request) => asked.push(request.url()));
-  await page.goto(server.url);
-  await page.waitForSelector("body[data-ready]");
-  // Every text that the counter ever shows, and how many clips were finished.
-  await page.evaluate(() => {
-    globalThis.counted = [];
-    globalThis.finished = 0;
-    new MutationObserver((changes) => {
-      for (const { addedNodes } of changes) globalThis.counted.push(...[...addedNodes].map((node) => node.data));
-    }).observe(document.getElementById("counter"), { childList: true });
-    const panel = document.getElementById("progress");
-    new MutationObserver(() => { globalThis.finished += panel.dataset.state === "done"; })
-      .observe(panel, { attributeFilter: ["data-state"] });
-  });
+async function open(options) {
+  visit = await Visit.to(server, browser, options);
+  page = visit.page;
 }
 
-/** Sets a field as one who types does. */
-const set = (field, value) => page.fill(`[name=${field}]`, String(value));
-const state = (name) => page.waitForSelector(`#progress[data-state=${name}]`, { state: "attached" });
-const textOf = (selector) => page.locator(selector).textContent();
-const steps = async () => (await page.evaluate(() => globalThis.counted)).filter((text) => text.startsWith("Step "));
+const set = (field, value) => visit.set(field, value);
+const state = (name) => visit.state(name);
+const textOf = (selector) => visit.textOf(selector);
+const steps = () => visit.counted("Step ");
+const calls = () => visit.asked.filter((url) => url.endsWith("/GenerateVideo")).length;
 const adapter = (name) => page.locator(`#adapters li[data-name=${name}]`);
-
-/** Makes a clip of these settings and waits until the newest card shows all its pictures. */
-async function makeClip(settings) {
-  for (const [field, value] of Object.entries(settings)) await set(field, value);
-  const before = await page.evaluate(() => globalThis.finished);
-  await page.click("#make");
-  await page.waitForFunction((before) => globalThis.finished > before, before);
-  await pictures();
-}
-
-const pictures = () => page.waitForFunction(() => {
-  const videos = [...document.querySelectorAll(".clip:first-child video")];
-  return videos.length > 0 && videos.every((video) => video.readyState >= 2);
-});
-
-/** The mean difference of two videos of the newest cards, 0 to 255, in their first frame. */
-const difference = (one, other) => page.evaluate(async ([one, other]) => {
-  const pixels = async (selector) => {
-    const video = document.querySelector(selector);
-    video.pause();
-    if (video.currentTime !== 0) {
-      const there = new Promise((resolve) => video.addEventListener("seeked", resolve, { once: true }));
-      video.currentTime = 0;
-      await there;
-    }
-    const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
-    const context = canvas.getContext("2d");
-    context.drawImage(video, 0, 0);
-    return context.getImageData(0, 0, canvas.width, canvas.height).data;
-  };
-  const [a, b] = [await pixels(one), await pixels(other)];
-  return a.reduce((sum, value, index) => sum + Math.abs(value - b[index]), 0) / a.length;
-}, [one, other]);
+const makeClip = (settings) => visit.makeClip(settings);
+const pictures = () => visit.pictures();
+const difference = (one, other) => visit.difference(one, other);
 
 async function download(selector) {
   const [file] = await Promise.all([page.waitForEvent("download"), page.click(selector)]);
@@ -192,7 +138,6 @@ test("wrong settings are explained at their fields, all at once", async () => {
 });
 
 test("what no request can say is explained before it is sent", async () => {
-  const calls = () => asked.filter((url) => url.endsWith("/GenerateVideo")).length;
   await set("seed", "-1");
   await set("num_inference_steps", "2.5");
   await page.click("#make");
@@ -233,6 +178,9 @@ test("everything can be reached and set with the keyboard", async () => {
     }
     assert.fail(`${reached} is not reached by ${key}`);
   };
+  await press("Tab", () => document.activeElement.id === "source-file");
+  const chooser = await page.evaluate(() => getComputedStyle(document.getElementById("choose")).outlineStyle);
+  assert.equal(chooser, "solid", "what stands for the field shows its focus");
   await press("Tab", () => document.activeElement.closest("[data-name=neon]") !== null);
   await page.keyboard.press("Space");
   await press("Tab", () => document.activeElement.type === "range" && document.activeElement.closest("[data-name=neon]") !== null);
@@ -289,7 +237,7 @@ test("a server that is gone is told in words, and the page goes on when it is ba
   await makeClip({ num_inference_steps: 1 });
   assert.equal(await page.isVisible("#form-error"), false);
   // The browser's own word for it.
-  complaints = complaints.filter((text) => !text.includes("ERR_CONNECTION_REFUSED"));
+  visit.complaints = visit.complaints.filter((text) => !text.includes("ERR_CONNECTION_REFUSED"));
 });
 
 test("messages are read and written as protocol buffers say, and broken ones are refused", async () => {

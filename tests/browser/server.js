@@ -1,10 +1,10 @@
-// `cogwheel serve` with the demo checkpoint and its adapters, on a free port.
+// `cogwheel serve` with a checkpoint of the repository, on a free port.
 
 import { spawn } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 import { createInterface } from "node:readline";
 
-const ROOT = new URL("../../", import.meta.url).pathname;
+export const ROOT = new URL("../../", import.meta.url).pathname;
 
 /** The server that was built last, or the one that is named. */
 function binary() {
@@ -14,11 +14,14 @@ function binary() {
   return built.reduce((newest, path) => (statSync(path).mtimeMs > statSync(newest).mtimeMs ? path : newest));
 }
 
-/** Starts a server and waits until it can make clips. */
-export async function startServer(...options) {
+/** A server of the demo checkpoint and its adapters. */
+export const startServer = (...options) => serve("demo/model", "--adapter-dir", `${ROOT}demo/adapters`, ...options);
+
+/** Starts a server of a checkpoint and waits until it can make clips. */
+export async function serve(model, ...options) {
   const child = spawn(binary(), [
     "serve", "--listen", "127.0.0.1:0", "--log-format", "json",
-    "--model", `${ROOT}demo/model`, "--adapter-dir", `${ROOT}demo/adapters`, ...options,
+    "--model", `${ROOT}${model}`, ...options,
   ], { stdio: ["ignore", "ignore", "pipe"] });
   const lines = [];
   const waiting = new Set();

@@ -11,12 +11,15 @@ pub(crate) const PAGE: Page = Page(&[
     PageFile { path: "/style.css", media_type: CSS, text: include_str!("page/style.css") },
     PageFile { path: "/icon.svg", media_type: SVG, text: include_str!("page/icon.svg") },
     PageFile { path: "/app.js", media_type: JS, text: include_str!("page/app.js") },
+    PageFile { path: "/files.js", media_type: JS, text: include_str!("page/files.js") },
     PageFile { path: "/form.js", media_type: JS, text: include_str!("page/form.js") },
     PageFile { path: "/generation.js", media_type: JS, text: include_str!("page/generation.js") },
     PageFile { path: "/grpcweb.js", media_type: JS, text: include_str!("page/grpcweb.js") },
     PageFile { path: "/history.js", media_type: JS, text: include_str!("page/history.js") },
     PageFile { path: "/messages.js", media_type: JS, text: include_str!("page/messages.js") },
+    PageFile { path: "/preview.js", media_type: JS, text: include_str!("page/preview.js") },
     PageFile { path: "/progress.js", media_type: JS, text: include_str!("page/progress.js") },
+    PageFile { path: "/source.js", media_type: JS, text: include_str!("page/source.js") },
     PageFile { path: "/wire.js", media_type: JS, text: include_str!("page/wire.js") },
 ]);
 

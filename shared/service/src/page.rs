@@ -9,9 +9,10 @@ use tonic::codegen::http::{HeaderValue, Method, Request, Response, StatusCode, V
 use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer, Service};
 
-/// What a page may do: load its own files and call its own server; nothing inline, nobody else's.
+/// What a page may do: load its own files, call its own server, and show pictures and videos that it has itself
+/// (`blob:`); nothing inline, nobody else's.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-     img-src 'self'; connect-src 'self'; media-src blob:; base-uri 'none'; form-action 'none'; \
+     img-src 'self' blob:; connect-src 'self'; media-src blob:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
 /// What every answer to a browser says beside its type.

@@ -1,17 +1,21 @@
 // The page: asks the server what it has, and makes what the form says.
 
 import * as form from "./form.js";
-import { makeVideo } from "./generation.js";
+import { makeVideos } from "./generation.js";
 import { CallError, unary } from "./grpcweb.js";
 import { Card, label, letPause } from "./history.js";
-import { emptyRequest, readAdapters, readModel } from "./messages.js";
+import { INPUTS, emptyRequest, readAdapters, readModel } from "./messages.js";
 import * as progress from "./progress.js";
+import * as source from "./source.js";
 
 const make = document.getElementById("make");
 /** Aborts the clip that is being made; undefined when there is none. */
 let running;
+/** Takes a clip that another is to start from; undefined where the model starts from none. */
+let start;
 
 form.joinSliders();
+source.letChoose(form.showViolations);
 letPause();
 document.getElementById("form").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -31,6 +35,7 @@ await guarded(async () => {
   const model = readModel(await unary("cogwheel.generation.v1.GenerationService/GetModel", emptyRequest()));
   document.getElementById("model").textContent = `${model.name}: ${model.family}`;
   form.showDefaults(model);
+  if (INPUTS[model.input] === "start") start = startFrom;
   await loadAdapters();
 });
 document.body.dataset.ready = "yes";
@@ -49,18 +54,23 @@ async function run() {
   make.setAttribute("aria-disabled", "true");
   const variants = [settings];
   if (settings.compare && settings.adapters.length > 0) variants.push({ ...settings, adapters: [] });
-  const card = new Card(variants.map(label), use);
+  const card = new Card(variants.map(label), use, start);
+  const encoded = settings.image ? "Image" : settings.video && "Video";
   try {
     let { seed, enhance } = settings;
     let enhancedPrompt;
     for (const [index, variant] of variants.entries()) {
       const count = variants.length > 1 ? ` (${index + 1} of ${variants.length})` : "";
-      progress.begin(`Making: ${label(variant)}${count}`);
-      const video = await makeVideo({ ...variant, seed, enhance, enhancedPrompt }, progress.update, running.signal);
-      // A seed that the server has drawn is the others' too, and so is a prompt that was written out.
-      ({ seed, enhancedPrompt } = video.settings);
+      progress.begin(`Making: ${label(variant)}${count}`, encoded);
+      const asked = { ...variant, seed, enhance, enhancedPrompt };
+      for await (const { event, video } of makeVideos(asked, running.signal)) {
+        if (event) progress.update(event);
+        if (!video) continue;
+        // A seed that the server has drawn is the others' too, and so is a prompt that was written out.
+        if (video.index === 0) ({ seed, enhancedPrompt } = video.settings);
+        card.add(index, video, { ...video.settings, enhance: settings.enhance, compare: settings.compare });
+      }
       enhance = false;
-      card.add(index, video, { ...video.settings, enhance: settings.enhance, compare: settings.compare });
     }
     progress.end("done", "The clip is ready");
     bringToView();
@@ -96,6 +106,12 @@ function bringToView() {
 
 function use(settings) {
   form.fill(settings);
+  document.getElementById("prompt").focus();
+}
+
+function startFrom(clip) {
+  source.choose([clip]);
+  document.getElementById("source").scrollIntoView({ block: "nearest" });
   document.getElementById("prompt").focus();
 }
 

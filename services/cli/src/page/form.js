@@ -1,5 +1,8 @@
 // The form: settings out of its fields and back, and at each field what is wrong with it.
 
+import { INPUTS } from "./messages.js";
+import * as source from "./source.js";
+
 const form = document.getElementById("form");
 const formError = document.getElementById("form-error");
 const list = document.getElementById("adapters");
@@ -15,8 +18,10 @@ export function joinSliders() {
 }
 
 /** Fills in what the model does by itself. */
-export function showDefaults({ size, sampling, enhancesPrompts }) {
+export function showDefaults({ size, sampling, fps, input, enhancesPrompts }) {
   document.getElementById("enhance").hidden = !enhancesPrompts;
+  source.ask(INPUTS[input]);
+  form.elements.fps.placeholder = fps;
   const sliderTo = (name, max) => {
     form.querySelector(`[data-of="${name}"]`).max = max;
   };
@@ -46,6 +51,7 @@ export function fill(settings) {
     height: settings.height,
     seed: settings.seed ?? "",
     scheduler: settings.scheduler,
+    strength: settings.strength,
   };
   for (const [name, value] of Object.entries(texts)) {
     if (value === undefined) continue;
@@ -53,6 +59,10 @@ export function fill(settings) {
     form.elements[name].dispatchEvent(new Event("input", { bubbles: true }));
   }
   if (!settings.adapters) return;
+  // Where these were the server's to choose they are so again.
+  form.elements.fps.value = settings.fps ?? "";
+  form.elements.num_videos.value = settings.numVideos ?? "";
+  source.choose(settings.image ?? settings.video ?? []);
   form.elements.enhance_prompt.checked = settings.enhance;
   form.elements.compare.checked = settings.compare;
   const scales = new Map(settings.adapters.map(({ name, scale }) => [name, scale]));
@@ -62,7 +72,7 @@ export function fill(settings) {
 /** The settings in the fields, or undefined where one is no number; its field then says so. */
 export function read() {
   clearViolations();
-  const violations = [];
+  const violations = source.missing() ? [source.missing()] : [];
   const parsed = (field, input, parse) => {
     try {
       return parse(input);
@@ -81,6 +91,10 @@ export function read() {
     width: of("width", uint32),
     height: of("height", uint32),
     seed: of("seed", (input) => whole(input, UINT64)),
+    fps: of("fps", uint32),
+    numVideos: of("num_videos", uint32),
+    ...source.read(),
+    strength: source.departs() ? of("strength", number) : undefined,
     scheduler: Number(form.elements.scheduler.value),
     adapters: chosenRows().map((row, index) => ({
       name: row.dataset.name,

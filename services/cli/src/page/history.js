@@ -1,5 +1,6 @@
 // What was made: cards, newest first, in this page's memory.
 
+import { named } from "./files.js";
 import { SCHEDULERS } from "./messages.js";
 
 /** Cards beyond this many take the oldest's place: their files are in memory. */
@@ -21,32 +22,41 @@ export function letPause() {
   });
 }
 
-/** A new card, with a place for each label; it is shown with its first video. */
+/** A new card, with a place for each label's videos; it is shown with its first one. */
 export class Card {
   #element = document.getElementById("clip-template").content.firstElementChild.cloneNode(true);
+  #labels;
+  #start;
+  /** Those of each label one below the other. */
   #places = [];
   #urls = [];
 
-  constructor(labels, use) {
-    this.#places = labels.map((label) => place(label));
-    this.#element.querySelector(".videos").append(...this.#places);
+  /** `use` takes the card's settings; `start` a clip that another is to start from, where the model can do that. */
+  constructor(labels, use, start) {
+    this.#labels = labels;
+    this.#start = start;
     this.#element.querySelector(".use").addEventListener("click", () => use(this.settings));
     this.#element.release = () => this.#urls.forEach((url) => URL.revokeObjectURL(url));
   }
 
-  /** Puts a video into its place. `shown` are the settings that belong to the card. */
-  add(index, { file, seconds, notices, fps, settings }, shown) {
+  /** Puts a video of a label into its place. `shown` are the settings that belong to the card. */
+  add(column, { index, count, file, seconds, notices, fps, settings }, shown) {
+    if (this.#places.length === 0) this.#show(shown, count, fps, seconds);
     const { width, height } = settings;
+    const figure = this.#places[column * count + index];
     const url = URL.createObjectURL(file);
     this.#urls.push(url);
     const video = document.createElement("video");
     Object.assign(video, { src: url, loop: true, muted: true, playsInline: true, autoplay: !paused });
-    video.setAttribute("aria-label", this.#places[index].dataset.label);
-    const picture = this.#places[index].querySelector(".picture");
+    const caption = figure.querySelector("figcaption");
+    const name = caption.firstElementChild;
+    if (count > 1) name.textContent += `, seed ${settings.seed}`;
+    video.setAttribute("aria-label", name.textContent);
+    const picture = figure.querySelector(".picture");
     picture.style.aspectRatio = `${width} / ${height}`;
     picture.replaceChildren(video);
-    this.#places[index].querySelector("figcaption").append(downloadLink(url, settings));
-    if (index === 0) this.#show(shown, fps, seconds);
+    caption.append(downloadLink(url, settings));
+    if (this.#start) caption.append(this.#startButton(file, settings));
     // Side by side they move together.
     const videos = [...this.#element.querySelectorAll("video")];
     video.addEventListener("loadeddata", () => videos.forEach((each) => { each.currentTime = 0; }), { once: true });
@@ -60,17 +70,29 @@ export class Card {
     }
   }
 
-  #show(settings, fps, seconds) {
+  #startButton(file, settings) {
+    const button = element("button", "Start from it");
+    Object.assign(button, { type: "button", className: "quiet" });
+    button.addEventListener("click", () => this.#start(new File([file], fileName(settings), { type: file.type })));
+    return button;
+  }
+
+  #show(settings, count, fps, seconds) {
     this.settings = settings;
+    this.#places = this.#labels.flatMap((label) => Array.from({ length: count }, () => place(label)));
+    const videos = this.#element.querySelector(".videos");
+    videos.style.gridTemplateRows = `repeat(${count}, auto)`;
+    videos.append(...this.#places);
     this.#element.querySelector(".prompt").textContent = settings.prompt || "(no prompt)";
     const chips = [
+      ...source(settings),
       `seed ${settings.seed}`,
       `${settings.steps} steps`,
       `guidance ${settings.guidance}`,
       SCHEDULERS[settings.scheduler],
       `${settings.width}×${settings.height}, ${settings.numFrames} frames`,
       `${fps} fps`,
-      `made in ${seconds.toFixed(1)} s`,
+      count > 1 ? `${count} clips` : `made in ${seconds.toFixed(1)} s`,
     ];
     this.#element.querySelector(".chips").append(...chips.map((chip) => element("span", chip)));
     empty.hidden = true;
@@ -93,13 +115,19 @@ export function label({ adapters }) {
   return words.length === 0 ? "base" : words.join(" + ");
 }
 
+/** What a video was made from beside its prompt. */
+function source({ image, video, strength }) {
+  const files = image ?? video;
+  if (!files) return [];
+  return [`from ${named(files)}`, ...(strength === undefined ? [] : [`strength ${strength}`])];
+}
+
 function place(text) {
   const figure = element("figure", "");
   const picture = element("div", "being made …");
   picture.className = "picture";
   const caption = document.createElement("figcaption");
   caption.append(element("span", text));
-  figure.dataset.label = text;
   figure.append(picture, caption);
   return figure;
 }

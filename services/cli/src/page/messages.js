@@ -3,7 +3,9 @@
 import { Writer, bool, bytes, decode, double, float, message, repeated, string, uint, uint64 } from "./wire.js";
 
 export const SCHEDULERS = { 1: "DDIM", 2: "DPM" };
-export const STAGES = { 1: "text-encoder", 2: "denoiser", 3: "vae" };
+export const STAGES = { 1: "text-encoder", 2: "denoiser", 3: "vae", 4: "vae-encoder" };
+/** What a model wants beside the prompt: nothing or a video to start from, an image, a control video. */
+export const INPUTS = { 0: "start", 1: "image", 2: "control" };
 
 const VideoSize = { 1: ["numFrames", uint], 2: ["width", uint], 3: ["height", uint] };
 const Sampling = {
@@ -19,6 +21,7 @@ const GetModelResponse = {
   3: ["size", message(VideoSize)],
   4: ["sampling", message(Sampling)],
   5: ["fps", uint],
+  10: ["input", uint],
   20: ["enhancesPrompts", bool],
 };
 
@@ -38,10 +41,13 @@ const Accepted = {
   2: ["size", message(VideoSize)],
   3: ["sampling", message(Sampling)],
   4: ["fps", uint],
+  5: ["numVideos", uint],
   6: ["adapters", repeated(message(AcceptedAdapter))],
+  7: ["strength", double],
 };
 const ArtifactHeader = { 1: ["name", string], 2: ["mediaType", string], 3: ["byteLength", uint] };
 const GenerateVideoResponse = {
+  1: ["videoIndex", uint],
   2: ["accepted", message(Accepted)],
   3: ["stageStarted", message({ 1: ["stage", uint] })],
   4: ["queued", message({ 1: ["stage", uint], 2: ["position", uint] })],
@@ -51,8 +57,9 @@ const GenerateVideoResponse = {
   10: ["completed", message({ 1: ["seed", uint64], 2: ["seconds", double], 4: ["variant", string] })],
   11: ["notice", message({ 1: ["message", string] })],
   13: ["tiles", message({ 1: ["tiles", uint], 2: ["numTiles", uint] })],
-  15: ["enhanced", message({ 1: ["prompt", string] })],
   12: ["merging", message({ 1: ["tensors", uint], 2: ["numTensors", uint] })],
+  14: ["encoded", message({ 1: ["frames", uint], 2: ["numFrames", uint] })],
+  15: ["enhanced", message({ 1: ["prompt", string] })],
 };
 
 const FieldViolation = { 1: ["field", string], 2: ["description", string] };
@@ -65,23 +72,36 @@ export const readModel = (bytes) => decode(bytes, GetModelResponse);
 export const readAdapters = (bytes) => decode(bytes, ListAdaptersResponse).adapters;
 export const readEvent = (bytes) => decode(bytes, GenerateVideoResponse);
 
-/** A GenerateVideoRequest; what the settings do not say is the server's to choose. */
-export function writeRequest(settings) {
+/**
+ * A GenerateVideoRequest; what the settings do not say is the server's to choose. `given` has the bytes of an
+ * `image`, or of a video: its `file`, or its `pictures`.
+ */
+export function writeRequest(settings, given) {
   const writer = new Writer()
     .string(1, settings.prompt)
     .string(2, settings.negativePrompt)
     .uint(3, settings.width)
     .uint(4, settings.height)
     .uint(5, settings.numFrames)
+    .uint(6, settings.fps)
     .uint(7, settings.steps)
     .double(8, settings.guidance)
     .uint(9, settings.scheduler)
     .uint(11, settings.seed)
+    .uint(12, settings.numVideos)
     .uint(13, 1) // MP4
+    .double(19, settings.strength)
     .uint(20, settings.enhance ? 1 : undefined)
     .string(21, settings.enhancedPrompt);
   for (const { name, scale } of settings.adapters) {
     writer.bytes(16, new Writer().string(1, name).float(2, scale).finish());
+  }
+  if (given.image) writer.bytes(17, given.image);
+  if (given.file) writer.bytes(18, new Writer().bytes(1, given.file).finish());
+  if (given.pictures) {
+    const pictures = new Writer();
+    given.pictures.forEach((picture) => pictures.bytes(1, picture));
+    writer.bytes(18, new Writer().bytes(2, pictures.finish()).finish());
   }
   return writer.finish();
 }

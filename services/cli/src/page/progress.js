@@ -9,36 +9,46 @@ const counter = document.getElementById("counter");
 const left = document.getElementById("left");
 const cancel = document.getElementById("cancel");
 const stages = [...document.getElementById("stages").children];
+const encoder = stages.find((item) => item.dataset.stage === "vae-encoder");
 const announcements = document.getElementById("announcements");
 
+const BEGUN = { "text-encoder": "Reading the prompt", "vae-encoder": "Encoding", denoiser: "Starting", vae: "Decoding" };
 /** Time left is judged by so many of the last steps. */
 const RECENT = 8;
 let recent = [];
+let making = "";
+let videos = 1;
 
 /** Tells those who do not see the page. */
 export function announce(text) {
   announcements.textContent = text;
 }
 
-/** Starts to show a video's progress. */
-export function begin(text) {
+/** Starts to show videos' progress. `encoded` names what they are made from beside the prompt, if anything. */
+export function begin(text, encoded) {
   panel.hidden = false;
   panel.dataset.state = "running";
   cancel.hidden = false;
+  [making, videos, recent] = [text, 1, []];
   title.textContent = text;
-  recent = [];
+  encoder.hidden = encoded === undefined;
+  encoder.textContent = encoded ?? "";
   show("Waiting for the server", undefined, "");
   enter(undefined);
   announce(text);
 }
 
 /** Shows an event. */
-export function update({ stageStarted, enhanced, queued, merging, step, tiles, frames }) {
-  if (stageStarted) {
+export function update({ videoIndex, accepted, stageStarted, enhanced, queued, merging, encoded, step, tiles, frames }) {
+  if (accepted) {
+    videos = accepted.numVideos;
+  } else if (stageStarted) {
+    title.textContent = videos > 1 ? `${making}, clip ${videoIndex + 1} of ${videos}` : making;
     const name = STAGES[stageStarted.stage];
     enter(name);
     const stage = stages.find((item) => item.dataset.stage === name);
-    show({ "text-encoder": "Reading the prompt", denoiser: "Starting", vae: "Decoding" }[name] ?? "", undefined, "");
+    recent = [];
+    show(BEGUN[name] ?? "", undefined, "");
     if (stage) announce(stage.textContent);
   } else if (enhanced) {
     show("The prompt is written out", undefined, "");
@@ -48,6 +58,8 @@ export function update({ stageStarted, enhanced, queued, merging, step, tiles, f
   } else if (merging) {
     const { tensors, numTensors } = merging;
     show(`Merging adapters: ${tensors} of ${numTensors} tensors`, tensors / numTensors, "");
+  } else if (encoded) {
+    show(`Encoded frame ${encoded.frames} of ${encoded.numFrames}`, encoded.frames / encoded.numFrames, "");
   } else if (step) {
     recent = [...recent, step.seconds].slice(-RECENT);
     const seconds = recent.reduce((sum, each) => sum + each, 0) / recent.length;

@@ -34,7 +34,7 @@ export function decode(bytes, fields) {
 
 /** Writes a message, field by field. What is undefined is left out. */
 export class Writer {
-  #bytes = [];
+  #parts = [];
 
   uint(field, value) {
     if (value === undefined) return this;
@@ -65,7 +65,13 @@ export class Writer {
   }
 
   finish() {
-    return Uint8Array.from(this.#bytes);
+    const joined = new Uint8Array(this.#parts.reduce((sum, { length }) => sum + length, 0));
+    let end = 0;
+    for (const part of this.#parts) {
+      joined.set(part, end);
+      end += part.length;
+    }
+    return joined;
   }
 
   #fixed(field, wire, value, view) {
@@ -79,17 +85,17 @@ export class Writer {
   }
 
   #varint(value) {
+    const bytes = [];
     let rest = BigInt.asUintN(64, value);
     while (rest > 127n) {
-      this.#bytes.push(Number(rest & 127n) | 128);
+      bytes.push(Number(rest & 127n) | 128);
       rest >>= 7n;
     }
-    this.#bytes.push(Number(rest));
-    return this;
+    return this.#push([...bytes, Number(rest)]);
   }
 
   #push(bytes) {
-    for (const byte of bytes) this.#bytes.push(byte);
+    this.#parts.push(bytes);
     return this;
   }
 }
