@@ -1,4 +1,5 @@
 //! Files that are not what they seem are refused with what was expected and found.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod inputs;
 
@@ -203,7 +204,7 @@ fn an_index_that_lies_is_refused() {
     );
     assert!(
         lie(b"stsz", 12, u32::MAX)
-            .starts_with("mp4: expected samples within the file, found sample 0 at ")
+            .starts_with("mp4: expected samples that share no bytes, found samples of ")
     );
     assert!(
         lie(b"stco", 8, u32::MAX)
@@ -225,4 +226,53 @@ fn an_index_that_lies_is_refused() {
     bytes[offset..offset + 4].copy_from_slice(&u32::MAX.to_be_bytes());
     let error = "mp4: expected whole units, found a unit that is longer than its sample";
     assert_eq!(video_error(bytes), error);
+}
+
+#[test]
+fn samples_that_share_their_bytes_are_refused_before_any_is_decoded() {
+    let mut bytes = file("videos/baseline.mp4");
+    let (length, sizes) = (bytes.len(), bytes.windows(4).position(|kind| kind == b"stsz").unwrap());
+    // Version and flags, one size for all, and a count stand before the sizes.
+    let count = u32::from_be_bytes(bytes[sizes + 12..sizes + 16].try_into().unwrap()) as usize;
+    assert!(count > 2);
+    for at in 0..count {
+        let size = u32::try_from(length / 2).unwrap();
+        bytes[sizes + 16 + 4 * at..][..4].copy_from_slice(&size.to_be_bytes());
+    }
+    let error = VideoReader::open(bytes, &ReadLimits::default()).err().unwrap().to_string();
+    let expected =
+        format!("expected samples that share no bytes, found samples of {}", count * (length / 2));
+    assert!(error.contains(&expected), "{error}");
+}
+
+#[test]
+fn a_start_code_within_a_unit_is_refused() {
+    let mut bytes = file("videos/baseline.mp4");
+    let data = bytes.windows(4).position(|kind| kind == b"mdat").unwrap() + 4;
+    // Behind the length and the header of each unit of the first samples.
+    let mut at = data;
+    for _ in 0..3 {
+        let length = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        if length > 16 {
+            bytes[at + 10..at + 14].copy_from_slice(&[0, 0, 1, 0x67]);
+        }
+        at += 4 + length;
+    }
+    assert!(video_error(bytes).contains("a start code within one, in sample"), "it is refused");
+}
+
+#[test]
+fn a_side_that_only_a_line_has_is_refused() {
+    let wide = line_of(70_000);
+    assert!(picture(&wide).contains("70000x1"), "{}", picture(&wide));
+}
+
+/// A PNG file of one row.
+fn line_of(width: u32) -> Vec<u8> {
+    let pixels = vec![0; (width * 3) as usize];
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, 1);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    bytes
 }

@@ -174,8 +174,7 @@ impl Again {
 
     /// The prompt in a language model's words, where that made the video and the command line has no other prompt.
     pub(super) fn enhanced_prompt(&self, args: &GenerateArgs) -> Option<String> {
-        let is_stated = args.prompt.is_some() || args.enhance_prompt;
-        self.metadata.enhanced_prompt.clone().filter(|_| !is_stated)
+        self.metadata.enhanced_prompt.clone().filter(|_| args.prompt.is_none())
     }
 
     /// Frames that the video has.

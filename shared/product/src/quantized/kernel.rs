@@ -105,6 +105,10 @@ mod tests {
 
     #[test]
     fn the_processors_instructions_give_the_bits_of_plain_rust() {
+        #[cfg(target_arch = "x86_64")]
+        if !has_vnni() {
+            println!("skipped: this processor has no AVX-512 VNNI");
+        }
         let mut random = fastrand::Rng::with_seed(1);
         for (rows, groups, width) in [(1, 1, 1), (5, 7, 63), (6, 16, 64), (13, 480, 64), (7, 3, 2)]
         {

@@ -1,7 +1,7 @@
 use cogwheel_diffusion::scheduler::SchedulerKind;
 
 use super::*;
-use crate::checkpoint::{Checkpoint, Defaults};
+use crate::checkpoint::{Checkpoint, Defaults, SideLimit, SideLimits};
 
 fn open(name: &str) -> Checkpoint {
     // The folder's name says nothing, on purpose.
@@ -50,6 +50,30 @@ fn defaults_follow_from_the_configs() {
     assert_eq!(open("CogVideoX-5b").defaults(), five);
     let newer = Defaults { width: 1360, height: 768, num_frames: 81, fps: 16, ..five };
     assert_eq!(open("CogVideoX1.5-5B").defaults(), newer);
+}
+
+#[test]
+fn a_bound_of_positions_is_no_default_size_of_1_5() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut model = published()["CogVideoX1.5-5B-I2V"].clone();
+    let limits = |model: &serde_json::Value| {
+        write_folder(dir.path(), model);
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let Defaults { width, height, .. } = checkpoint.defaults();
+        (width, height, checkpoint.side_limits())
+    };
+    let at_most = |width, height| SideLimits {
+        width: SideLimit::AtMost(width),
+        height: SideLimit::AtMost(height),
+    };
+    model["configs"]["transformer"]["sample_width"] = 300.into();
+    model["configs"]["transformer"]["sample_height"] = 300.into();
+    assert_eq!(limits(&model), (1360, 768, at_most(2400, 2400)));
+    model["configs"]["transformer"]["sample_width"] = 170.into();
+    model["configs"]["transformer"]["sample_height"] = 96.into();
+    assert_eq!(limits(&model), (1360, 768, at_most(1360, 768)));
+    assert_eq!(open("CogVideoX-5b").side_limits().width, SideLimit::Any);
+    assert_eq!(open("CogVideoX-5b-I2V").side_limits().height, SideLimit::Learned(480));
 }
 
 #[test]
