@@ -54,6 +54,11 @@ impl Model {
         self.checkpoint.family().conditioning
     }
 
+    /// How many frames are read and encoded for a video of so many, beginning from another or not where that is open.
+    pub(crate) fn encoded_frames(&self, num_frames: usize, from_video: bool) -> usize {
+        self.checkpoint.encoded_frames(num_frames, from_video)
+    }
+
     /// The latents of a video of this size, and that the model has positions for it.
     ///
     /// # Errors

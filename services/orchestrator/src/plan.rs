@@ -125,13 +125,12 @@ impl Plan {
             }
         };
         if latents.is_some() {
-            let encoded = given.as_ref().map_or(0, |given| given.encoded_frames(num_frames));
             let workload = Workload {
                 batch: 1 + usize::from(guided),
                 num_frames,
                 height,
                 width,
-                encoded_frames: encoded,
+                encoded_frames: model.encoded_frames(num_frames, given.is_some()),
                 tiled: false,
             };
             check_memory(model, &workload, limits, residency, &mut invalid);

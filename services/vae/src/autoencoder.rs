@@ -3,9 +3,10 @@ use cogwheel_models::checkpoint::Checkpoint;
 
 use crate::{Decoder, Encoder, VaeError};
 
-/// A checkpoint's decoder, and its encoder from when it is first asked for: most models never need it.
+/// A checkpoint's decoder and encoder, each from when it is first asked for: most models never need the encoder, and where
+/// memory holds little, it is one of them that is needed.
 pub(crate) struct Autoencoder {
-    pub(crate) decoder: Decoder,
+    decoder: Option<Decoder>,
     encoder: Option<Encoder>,
     checkpoint: Checkpoint,
     runtime: Runtime,
@@ -13,22 +14,31 @@ pub(crate) struct Autoencoder {
 }
 
 impl Autoencoder {
-    /// Loads the decoder.
-    ///
-    /// # Errors
-    /// As [`Decoder::load`].
-    pub(crate) fn load(
+    /// With nothing loaded yet.
+    pub(crate) fn new(
         checkpoint: &Checkpoint,
         runtime: &Runtime,
         options: &SessionOptions,
-    ) -> Result<Self, VaeError> {
-        Ok(Self {
-            decoder: Decoder::load(checkpoint, runtime, options)?,
+    ) -> Self {
+        Self {
+            decoder: None,
             encoder: None,
             checkpoint: checkpoint.clone(),
             runtime: runtime.clone(),
             options: options.clone(),
-        })
+        }
+    }
+
+    /// The decoder, loaded if need be.
+    ///
+    /// # Errors
+    /// As [`Decoder::load`].
+    pub(crate) fn decoder(&mut self) -> Result<&mut Decoder, VaeError> {
+        let Self { decoder, checkpoint, runtime, options, .. } = self;
+        match decoder {
+            Some(decoder) => Ok(decoder),
+            empty => Ok(empty.insert(Decoder::load(checkpoint, runtime, options)?)),
+        }
     }
 
     /// The encoder, loaded if need be.
@@ -36,12 +46,10 @@ impl Autoencoder {
     /// # Errors
     /// As [`Encoder::load`].
     pub(crate) fn encoder(&mut self) -> Result<&mut Encoder, VaeError> {
-        match &mut self.encoder {
+        let Self { encoder, checkpoint, runtime, options, .. } = self;
+        match encoder {
             Some(encoder) => Ok(encoder),
-            empty => {
-                let encoder = Encoder::load(&self.checkpoint, &self.runtime, &self.options)?;
-                Ok(empty.insert(encoder))
-            }
+            empty => Ok(empty.insert(Encoder::load(checkpoint, runtime, options)?)),
         }
     }
 }

@@ -59,7 +59,15 @@ pub async fn run(
     let options = stage.session_options(need.weights, need.activations);
     let load = {
         let checkpoint = checkpoint.clone();
-        move || Autoencoder::load(&checkpoint, &runtime, &options)
+        // What is loaded for one request is loaded by it.
+        let at_once = !stage.release_after_use;
+        move || {
+            let mut model = Autoencoder::new(&checkpoint, &runtime, &options);
+            if at_once {
+                model.decoder()?;
+            }
+            Ok::<_, VaeError>(model)
+        }
     };
     let worker = Arc::new(Worker::spawn(stage.worker_options("vae"), load).map_err(Fatal::failed)?);
     let readiness = worker.ready();

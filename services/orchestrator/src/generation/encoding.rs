@@ -47,7 +47,7 @@ impl Generation<'_> {
         let reading = blocking({
             let (input, purpose) = (given.input.clone(), given.purpose);
             let size = self.plan.frame();
-            let count = given.encoded_frames(self.plan.size.num_frames as usize);
+            let count = self.encoded_frames();
             let frames = [count, size.height as usize, size.width as usize, 3];
             move || {
                 let _reader = reader;
@@ -70,6 +70,11 @@ impl Generation<'_> {
         Ok(nanos)
     }
 
+    /// Frames that are encoded of what was given.
+    fn encoded_frames(&self) -> usize {
+        self.model.encoded_frames(self.plan.size.num_frames as usize, true)
+    }
+
     async fn encode_frames(
         &self,
         index: u32,
@@ -84,7 +89,7 @@ impl Generation<'_> {
             }
             _ => ("video_latents", frames - self.plan.latents.padding_frames),
         };
-        let num_frames = given.encoded_frames(self.plan.size.num_frames as usize) as u32;
+        let num_frames = self.encoded_frames() as u32;
         let shape = [frames, channels, height, width];
         let mut call = self.stages.encode_frames(requests, shape, self.terms).await?;
         let (mut latents, mut summary) = (None, None);

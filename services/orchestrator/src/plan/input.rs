@@ -91,11 +91,6 @@ impl Given {
         }
     }
 
-    /// Frames that are read and encoded for a video of so many.
-    pub(crate) fn encoded_frames(&self, num_frames: usize) -> usize {
-        if self.purpose == EncodePurpose::Image { 1 } else { num_frames }
-    }
-
     /// Holds it against the video to be made and the number of steps; says what is done to it.
     pub(super) fn check(
         &self,

@@ -82,7 +82,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let queued = |position| response(Event::QueuePosition(position));
     let summary = run_on(worker, "the vae", responder, queued, move |model, context, events| {
-        let decoder = &mut model.decoder;
+        let decoder = model.decoder()?;
         let before = decoder.time_inside();
         let mut num_frames = 0;
         let tiles = tiling.as_ref().map(|tiling| tiling.tiles);
