@@ -124,7 +124,8 @@ impl Generation<'_> {
         if let Ok(turn) = turns.try_acquire() {
             return Ok(turn);
         }
-        let position = u32::try_from(ahead).unwrap_or(u32::MAX);
+        // Whoever came later may be first, where this one's video had to be read: somebody is.
+        let position = u32::try_from(ahead.max(1)).unwrap_or(u32::MAX);
         self.queued(0, Stage::TextEncoder, position).await?;
         turns.acquire().await.map_err(|closed| Failure::Internal(closed.to_string()))
     }

@@ -233,8 +233,11 @@ impl GenerationService for Orchestrator {
         let (adapters, model) = (self.registry.adapters(), Arc::clone(&self.model));
         let request = request.into_inner();
         let planning = async {
-            let reads = request.image.is_some() || request.video.is_some();
-            let reader = if reads { Some(reader(&self.openers).await?) } else { None };
+            // Without an image or video it takes microseconds.
+            if request.image.is_none() && request.video.is_none() {
+                return Plan::new(request, &model, &adapters, &limits, residency);
+            }
+            let reader = reader(&self.openers).await?;
             blocking(move || {
                 // Held as long as the thread runs, whoever leaves.
                 let _reader = reader;
