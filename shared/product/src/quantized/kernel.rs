@@ -1,15 +1,13 @@
-//! Products of bytes: by AVX-512 VNNI where the processor has it, else by whatever the compiler makes of them. Sums of
-//! whole numbers are exact, so both give the same bits.
+//! Products of bytes by what the processor has: AVX-512 VNNI, AVX-VNNI, AVX2, or whatever the compiler makes of plain Rust.
+//! Sums of whole numbers are exact, so all give the same bits.
 
+mod plain;
 #[cfg(target_arch = "x86_64")]
-mod vnni;
+mod x86;
 
 use std::sync::OnceLock;
 
 use super::{Column, GROUP, Group, PANEL, RowScale, rows};
-
-/// Rows that are multiplied together: as many as the registers hold sums of.
-pub(super) const ROWS: usize = 6;
 
 /// Sums of a row over a panel.
 type Sums = [i32; PANEL];
@@ -31,51 +29,116 @@ pub(super) struct Panel<'a> {
     pub(super) bias: &'a [f32],
 }
 
-/// Quantizes a row, see [`rows::quantize`].
-pub(super) fn quantize(row: &[f32], bytes: &mut [u8]) -> RowScale {
+/// What products are computed by, the fastest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Instructions {
+    /// 64 products of bytes at once.
     #[cfg(target_arch = "x86_64")]
-    if has_vnni() {
-        // SAFETY: the processor has the instructions.
-        return unsafe { vnni::quantize(row, bytes) };
-    }
-    rows::quantize(row, bytes)
+    Avx512Vnni,
+    /// 32 products of bytes at once.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    /// 16 products of bytes that were widened.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// Plain Rust.
+    Plain,
 }
 
-/// Hands the results of all rows with one panel over, row by row.
+impl Instructions {
+    const ALL: &[Self] = &[
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512Vnni,
+        #[cfg(target_arch = "x86_64")]
+        Self::AvxVnni,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx2,
+        Self::Plain,
+    ];
+
+    /// The fastest that the processor has.
+    pub(super) fn best() -> Self {
+        static BEST: OnceLock<Instructions> = OnceLock::new();
+        let best = || Self::ALL.iter().copied().find(|instructions| instructions.are_there());
+        *BEST.get_or_init(|| best().unwrap_or(Self::Plain))
+    }
+
+    fn are_there(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => {
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2"),
+            Self::Plain => true,
+        }
+    }
+}
+
+/// Quantizes a row, see [`rows::quantize`]. The processor must have the instructions.
+pub(super) fn quantize(by: Instructions, row: &[f32], bytes: &mut [u8]) -> RowScale {
+    match by {
+        // SAFETY: `Instructions::best` gives those that are there.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx512Vnni => unsafe { x86::avx512_vnni::quantize(row, bytes) },
+        // SAFETY: both kinds have AVX2.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::AvxVnni | Instructions::Avx2 => unsafe { x86::avx2::quantize(row, bytes) },
+        Instructions::Plain => rows::quantize(row, bytes),
+    }
+}
+
+/// Hands the results of all rows with one panel over, row by row. The processor must have the instructions.
 pub(super) fn multiply(
+    by: Instructions,
     operands: &Operands<'_>,
     panel: &Panel<'_>,
     mut give: impl FnMut(usize, &[f32]),
 ) {
-    #[cfg(target_arch = "x86_64")]
-    if has_vnni() {
-        // SAFETY: the processor has the instructions.
-        return unsafe { vnni::multiply(operands, panel, &mut give) };
-    }
-    portable(operands, panel, &mut give);
-}
-
-/// The same in plain Rust.
-fn portable(operands: &Operands<'_>, panel: &Panel<'_>, give: &mut impl FnMut(usize, &[f32])) {
-    for (row, scale) in operands.scales.iter().enumerate() {
-        let bytes = &operands.bytes[row * operands.stride..][..operands.stride];
-        let sums = sums(bytes, panel.groups);
-        let mut results = [0.0; PANEL];
-        finish(&sums, *scale, panel, &mut results);
-        give(row, &results[..panel.bias.len()]);
+    match by {
+        // SAFETY: `Instructions::best` gives those that are there.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx512Vnni => unsafe {
+            x86::avx512_vnni::multiply(operands, panel, &mut give);
+        },
+        // SAFETY: likewise.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::AvxVnni => unsafe { x86::avx_vnni::multiply(operands, panel, &mut give) },
+        // SAFETY: likewise.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx2 => unsafe { x86::avx2::multiply(operands, panel, &mut give) },
+        Instructions::Plain => plain::multiply(operands, panel, &mut give),
     }
 }
 
-/// A row's sums over a panel.
-fn sums(bytes: &[u8], groups: &[Group]) -> Sums {
-    let mut sums = [0; PANEL];
-    for (inputs, group) in bytes.chunks_exact(GROUP).zip(groups) {
-        for (sum, weights) in sums.iter_mut().zip(group.0.chunks_exact(GROUP)) {
-            let pairs = inputs.iter().zip(weights);
-            *sum += pairs.map(|(&x, &w)| i32::from(x) * i32::from(w)).sum::<i32>();
+/// Takes `N` rows at a time, the last time fewer: `sum` is given their bytes, and zeros to make their sums of.
+#[inline(always)]
+fn by_rows<const N: usize>(
+    operands: &Operands<'_>,
+    panel: &Panel<'_>,
+    give: &mut impl FnMut(usize, &[f32]),
+    sum: impl Fn(&[u8], &mut [Sums]),
+) {
+    // Kernels read as many bytes of a row as the panel has.
+    assert_eq!(operands.stride, panel.groups.len() * GROUP, "rows as long as the panel's");
+    let mut results = [0.0; PANEL];
+    for (chunk, scales) in operands.scales.chunks(N).enumerate() {
+        let start = chunk * N * operands.stride;
+        let mut sums = [[0; PANEL]; N];
+        let sums = &mut sums[..scales.len()];
+        sum(&operands.bytes[start..start + scales.len() * operands.stride], sums);
+        for (at, (scale, sums)) in scales.iter().zip(sums).enumerate() {
+            finish(sums, *scale, panel, &mut results);
+            give(chunk * N + at, &results[..panel.bias.len()]);
         }
     }
-    sums
 }
 
 /// `y = row scale * column scale * (sum - zero * sum of the weights) + bias`.
@@ -89,69 +152,5 @@ fn finish(sums: &Sums, row: RowScale, panel: &Panel<'_>, results: &mut [f32; PAN
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-fn has_vnni() -> bool {
-    static HAS: OnceLock<bool> = OnceLock::new();
-    *HAS.get_or_init(|| {
-        is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vnni")
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_processors_instructions_give_the_bits_of_plain_rust() {
-        #[cfg(target_arch = "x86_64")]
-        if !has_vnni() {
-            println!("skipped: this processor has no AVX-512 VNNI");
-        }
-        let mut random = fastrand::Rng::with_seed(1);
-        for (rows, groups, width) in [(1, 1, 1), (5, 7, 63), (6, 16, 64), (13, 480, 64), (7, 3, 2)]
-        {
-            let stride = groups * GROUP;
-            let bytes: Vec<u8> = (0..rows * stride).map(|_| random.u8(..)).collect();
-            let weights: Vec<Group> = (0..groups)
-                .map(|_| Group(std::array::from_fn(|_| random.i8(-127..=127))))
-                .collect();
-            let columns = std::array::from_fn(|_| Column {
-                scale: random.f32(),
-                sum: random.i32(-9999..9999),
-            });
-            let bias: Vec<f32> = (0..width).map(|_| random.f32() - 0.5).collect();
-            let scales: Vec<RowScale> = (0..rows)
-                .map(|_| RowScale { scale: random.f32(), zero: random.i32(0..256) })
-                .collect();
-            let operands = Operands { bytes: &bytes, stride, scales: &scales };
-            let panel = Panel { groups: &weights, columns: &columns, bias: &bias };
-            let (mut found, mut expected) = (Vec::new(), Vec::new());
-            multiply(&operands, &panel, |row, results| found.push((row, results.to_vec())));
-            portable(&operands, &panel, &mut |row, results: &[f32]| {
-                expected.push((row, results.to_vec()));
-            });
-            assert_eq!(found, expected, "{rows} rows, {groups} groups, {width} wide");
-            let row: Vec<f32> = (0..stride + 3).map(|_| random.f32() * 8.0 - 1.0).collect();
-            let (mut ours, mut theirs) = (vec![0; stride + 4], vec![0; stride + 4]);
-            assert_eq!(quantize(&row, &mut ours), rows::quantize(&row, &mut theirs));
-            assert_eq!(ours, theirs);
-        }
-    }
-
-    #[test]
-    fn the_longest_row_does_not_overflow() {
-        let groups =
-            vec![Group([-127; PANEL * GROUP]); super::super::QuantizedWeight::MOST_INPUTS / GROUP];
-        let bytes = vec![255; groups.len() * GROUP];
-        let expected = -127 * 255 * (groups.len() * GROUP) as i64;
-        assert_eq!(i64::from(sums(&bytes, &groups)[0]), expected);
-        let columns = [Column { scale: 1.0, sum: -127 * bytes.len() as i32 }; PANEL];
-        let scales = [RowScale { scale: 1.0, zero: 255 }];
-        let operands = Operands { bytes: &bytes, stride: bytes.len(), scales: &scales };
-        let panel = Panel { groups: &groups, columns: &columns, bias: &[0.5; PANEL] };
-        // Every value is its row's zero.
-        multiply(&operands, &panel, |_, results| assert_eq!(results, [0.5; PANEL]));
-    }
-}
+mod tests;

@@ -64,12 +64,13 @@ impl QuantizedLinear<'_> {
         scales.resize(scales.len().max(rows), super::RowScale::default());
         let (bytes, scales) = (&mut bytes[..rows * stride], &mut scales[..rows]);
         let (to, of) = (SharedSlice::new(bytes), SharedSlice::new(scales));
+        let by = kernel::Instructions::best();
         threads.each(rows.div_ceil(TASK_ROWS), &|task| {
             for row in task * TASK_ROWS..rows.min((task + 1) * TASK_ROWS) {
                 // SAFETY: every row is quantized by one task.
                 let (bytes, scale) =
                     unsafe { (to.part(row * stride..(row + 1) * stride), of.part(row..row + 1)) };
-                scale[0] = kernel::quantize(&x[row * inputs..(row + 1) * inputs], bytes);
+                scale[0] = kernel::quantize(by, &x[row * inputs..(row + 1) * inputs], bytes);
             }
         });
 
@@ -85,7 +86,7 @@ impl QuantizedLinear<'_> {
                 let bias = &bias[first..outputs.min(first + PANEL)];
                 let groups = &self.weight.groups[panel * groups..(panel + 1) * groups];
                 let part = kernel::Panel { groups, columns, bias };
-                kernel::multiply(&operands, &part, |row, results| {
+                kernel::multiply(by, &operands, &part, |row, results| {
                     let start = row * outputs + first;
                     // SAFETY: the tasks' panels, and so their columns of `y`, are apart.
                     let place = unsafe { y.part(start..start + results.len()) };
