@@ -13,6 +13,8 @@ use crate::transformer::Transformer;
 
 /// Of two fp32 sums of the same numbers in another order.
 const RELATIVE_ERROR: f64 = 1e-6;
+/// Of linear layers in bytes: measured 1.3e-3 to 1.6e-3.
+const IN_BYTES: f64 = 5e-3;
 
 fn data(path: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data")).join(path)
@@ -400,6 +402,67 @@ async fn a_restart_reads_what_was_merged_before() {
     };
     let [first, second] = [first, second].map(|lease| predict(&mut model, Some(lease.variant)));
     assert_eq!(first, second);
+}
+
+/// The checkpoint with the tensors of a file of the cache.
+struct Merged(Weights, Weights);
+
+impl WeightSource for Merged {
+    fn weight(
+        &self,
+        slot: &WeightSlot,
+    ) -> Result<Tensor, Box<dyn std::error::Error + Send + Sync>> {
+        let Self(base, merged) = self;
+        let of = if merged.get(&slot.name).is_some() { merged } else { base };
+        Ok(of.tensor_as(&slot.name, slot.dtype)?)
+    }
+}
+
+/// Neither is the base's quantization merged into, nor is a variant's kept on the disk.
+#[tokio::test]
+async fn a_variant_in_bytes_is_to_the_bit_the_model_of_its_merged_weights_in_bytes() {
+    let (checkpoint, runtime) = (checkpoint(), Runtime::load().unwrap());
+    let config = &checkpoint.transformer;
+    let quantize: Option<fn(&str) -> bool> = Some(cogwheel_models::transformer::is_quantized);
+    let options = SessionOptions { quantize, ..options(true) };
+    let weights = || checkpoint.weights_transformer().unwrap();
+    let mut model = Transformer::load(&runtime, config, &weights(), &options).unwrap();
+    let base = predict(&mut model, None);
+    let cases: [&[(&str, f32)]; 3] = [
+        &[("attention", 0.7)],
+        &[("mixed", 0.7), ("rslora", -0.4), ("ranks", 1.0)],
+        &[("dora", 0.7), ("decomposed", 1.3)],
+    ];
+    for adapters in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let variants = || {
+            let maker = Transformer::variant_maker(config, &options, DType::F32).unwrap();
+            let cache = Some((folder.path().to_path_buf(), u64::MAX));
+            let settings = VariantSettings { cache, ..settings(u64::MAX) };
+            Arc::new(Variants::new(&checkpoint, maker, settings).unwrap())
+        };
+        let first = variants();
+        let (made, merged) = lease(&first, adapters).await;
+        assert!(merged, "{adapters:?}");
+        written(&first).await;
+        let found = predict(&mut model, Some(made.variant));
+        let (read, merged) = lease(&variants(), adapters).await;
+        assert!(!merged, "{adapters:?}");
+        assert!(found == predict(&mut model, Some(read.variant)), "{adapters:?}, from the disk");
+
+        let [path] = &files(folder.path())[..] else { panic!("expected one file") };
+        let merged = Merged(weights(), Weights::open_file(path).unwrap());
+        let predicted = |quantize| {
+            let options = SessionOptions { quantize, variants: false, ..options.clone() };
+            predict(&mut Transformer::load(&runtime, config, &merged, &options).unwrap(), None)
+        };
+        assert!(found == predicted(quantize), "{adapters:?}");
+        let error = relative_error(&found, &predicted(None));
+        println!("{adapters:?}: {error:.1e} from fp32");
+        assert!(1e-4 < error && error < IN_BYTES, "{adapters:?}: {error:.1e}");
+        assert!(relative_error(&found, &base) > error, "{adapters:?} change nothing");
+        assert!(predict(&mut model, None) == base, "the base is as it was");
+    }
 }
 
 #[tokio::test]
