@@ -14,6 +14,7 @@ CogVideoX-5b-I2V a tiny one with random weights, and the adapters that the READM
 
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -101,9 +102,15 @@ def checked(found):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that systems give to connections: one of these could be taken before the server comes to it."""
+    for port in random.sample(range(10_000, 32_000), 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise Wrong("expected a free port, found none of 100")
 
 
 def prepare(folder):

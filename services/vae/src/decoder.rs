@@ -10,7 +10,7 @@ use cogwheel_diffusion::{
     frames,
     geometry::{self, Tiles},
 };
-use cogwheel_engine::{CancellationToken, EngineError, Output, Runtime, Session, SessionOptions};
+use cogwheel_engine::{CancellationToken, EngineError, Runtime, Session, SessionOptions};
 use cogwheel_models::{checkpoint::Checkpoint, config::VaeConfig, vae};
 use cogwheel_tensor::{DType, Storage, Tensor, TensorError};
 use cogwheel_weights::Weights;
@@ -20,7 +20,7 @@ use latents::Latents;
 
 use crate::{
     VaeError,
-    chunked::ChunkedGraph,
+    chunked::{Carried, ChunkedGraph},
     seams::{Tile, in_order},
 };
 
@@ -131,7 +131,7 @@ impl Decoder {
         mut on_chunk: impl FnMut(usize, Tensor) -> Result<ControlFlow<()>, VaeError>,
         cancellation: &CancellationToken,
     ) -> Result<(), VaeError> {
-        let mut carried: Vec<Output> = Vec::new();
+        let mut carried = Carried::default();
         let mut first_frame = 0;
         for chunk in geometry::decode_chunks(latents.frames) {
             let part = latents.window(chunk, &window)?;
@@ -189,9 +189,9 @@ impl Decoder {
     fn chunk(
         &mut self,
         latents: &Tensor,
-        carried: Vec<Output>,
+        carried: Carried,
         cancellation: &CancellationToken,
-    ) -> Result<(Tensor, Vec<Output>), VaeError> {
+    ) -> Result<(Tensor, Carried), VaeError> {
         let &[latent_frames, _, height, width] = latents.shape() else {
             return Err(self.unfit(latents));
         };

@@ -7,14 +7,14 @@ use std::{
 };
 
 use cogwheel_diffusion::geometry::{self, Tiles};
-use cogwheel_engine::{CancellationToken, Output, Runtime, Session, SessionOptions};
+use cogwheel_engine::{CancellationToken, Runtime, Session, SessionOptions};
 use cogwheel_models::{checkpoint::Checkpoint, config::VaeConfig, vae};
 use cogwheel_tensor::Tensor;
 use cogwheel_weights::Weights;
 
 use crate::{
     VaeError,
-    chunked::ChunkedGraph,
+    chunked::{Carried, ChunkedGraph},
     seams::{Seams, Tile, in_order},
 };
 use clip::Clip;
@@ -141,7 +141,7 @@ impl Encoder {
         let scale = self.spatial_compression;
         let pixels = window.each_ref().map(|side| side.start * scale..side.end * scale);
         let sides = window.each_ref().map(|side| side.len());
-        let (mut carried, mut moments) = (Vec::<Output>::new(), Vec::new());
+        let (mut carried, mut moments) = (Carried::default(), Vec::new());
         for chunk in geometry::encode_chunks(clip.frames) {
             let end = chunk.end;
             let indices = vae::encode_inputs(chunk.len(), carried.is_empty())?;

@@ -13,7 +13,7 @@ use std::{
 
 use cogwheel_graph::Model;
 use cogwheel_tensor::Tensor;
-use ort::session::SessionInputValue;
+use ort::session::{OutputSelector, SessionInputValue};
 use tokio_util::sync::CancellationToken;
 
 use crate::{EngineError, Runtime, SessionOptions, WeightSource, runtime::arena};
@@ -80,6 +80,22 @@ impl Session {
         self.run_variant(None, inputs, cancellation)
     }
 
+    /// As [`Self::run`], with outputs of these names written to where the caller has room for them.
+    ///
+    /// What a run gives otherwise lies in the session's arena. Kept across runs it is in the way there: the next run finds
+    /// no place for what it computes between what was kept, and the arena grows.
+    ///
+    /// # Errors
+    /// As [`Self::run`]; also when the room has another shape than the output.
+    pub fn run_into(
+        &mut self,
+        inputs: &[(&str, Input<'_>)],
+        room: Vec<Output>,
+        cancellation: &CancellationToken,
+    ) -> Result<Vec<Output>, EngineError> {
+        self.run_inner(None, inputs, room, cancellation)
+    }
+
     /// Runs the graph with a variant's weights in the place of the session's. Where all that changes are layers that the session
     /// computes by itself,
     /// it costs what a run of the session costs; else the variant has a session of its own, made at its first run, which
@@ -93,8 +109,19 @@ impl Session {
         inputs: &[(&str, Input<'_>)],
         cancellation: &CancellationToken,
     ) -> Result<Vec<Output>, EngineError> {
+        self.run_inner(variant, inputs, Vec::new(), cancellation)
+    }
+
+    fn run_inner(
+        &mut self,
+        variant: Option<&Variant>,
+        inputs: &[(&str, Input<'_>)],
+        room: Vec<Output>,
+        cancellation: &CancellationToken,
+    ) -> Result<Vec<Output>, EngineError> {
         let needs_sibling = variant.is_some_and(|variant| !variant.0.tensors.is_empty());
-        let termination = Termination::on(cancellation)?;
+        let outputs = room.into_iter().fold(OutputSelector::default(), Output::offer);
+        let termination = Termination::on(cancellation, outputs)?;
         let values = inputs
             .iter()
             .map(|(name, input)| Ok((*name, input.value()?)))

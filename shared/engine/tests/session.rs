@@ -4,7 +4,9 @@
 
 mod graphs;
 
-use cogwheel_engine::{CancellationToken, EngineError, Provider, Runtime, Session, SessionOptions};
+use cogwheel_engine::{
+    CancellationToken, EngineError, Output, Provider, Runtime, Session, SessionOptions,
+};
 use cogwheel_graph::{Dim, GraphBuilder};
 use cogwheel_tensor::{DType, Tensor};
 use graphs::{Table, inline, ramp};
@@ -89,6 +91,34 @@ fn an_output_goes_back_in_as_an_input() {
     let tensor = again.into_iter().next().unwrap().into_tensor().unwrap();
     drop(session);
     assert_eq!(tensor.as_f32().unwrap(), values, "an output outlives its session");
+}
+
+#[test]
+fn outputs_are_written_where_there_is_room_for_them() {
+    let runtime = Runtime::load().unwrap();
+    let mut g = GraphBuilder::new("next");
+    let x = g.input("x", DType::F32, &[Dim::Free("n")]).unwrap();
+    let double = g.add(&x, &x).unwrap();
+    let square = g.mul(&x, &x).unwrap();
+    g.output("double", &double, &[Dim::Free("n")]).unwrap();
+    g.output("next", &square, &[Dim::Free("n")]).unwrap();
+    let mut session = Session::new(&runtime, g.finish(), &Table::default(), &options()).unwrap();
+    let token = CancellationToken::new();
+    let x = ramp(&[3], 1.0);
+    let room = |length| vec![Output::room("next", &[length]).unwrap()];
+    let error = session.run_into(&[("x", (&x).into())], room(4), &token).unwrap_err();
+    assert!(matches!(error, EngineError::Runtime { .. }), "{error}");
+
+    let mut first = session.run_into(&[("x", (&x).into())], room(3), &token).unwrap();
+    let next = first.pop().unwrap();
+    let again = session.run_into(&[("x", (&first[0]).into())], vec![next], &token).unwrap();
+    let names: Vec<_> = again.iter().map(|output| output.name()).collect();
+    assert_eq!(names, ["double", "next"]);
+    let expected: [fn(f32) -> f32; 2] = [|v| 4.0 * v, |v| 4.0 * v * v];
+    for (output, expected) in again.into_iter().zip(expected) {
+        let expected: Vec<f32> = x.as_f32().unwrap().iter().map(|v| expected(*v)).collect();
+        assert_eq!(output.into_tensor().unwrap().as_f32().unwrap(), expected);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use ort::session::RunOptions;
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::EngineError;
@@ -19,7 +19,11 @@ pub(super) struct Termination {
     _cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-struct Terminate(RunOptions);
+struct Terminate(RunOptions<HasSelectedOutputs>);
+
+// SAFETY: options that name outputs may not be shared because two runs could write to them at once. The thread that made
+// these has one run use them; others, through the waker, do nothing but terminate it, which ONNX Runtime allows them.
+unsafe impl Sync for Terminate {}
 
 impl Wake for Terminate {
     fn wake(self: Arc<Self>) {
@@ -30,11 +34,16 @@ impl Wake for Terminate {
 }
 
 impl Termination {
+    /// Of a run that gives `outputs`.
+    ///
     /// # Errors
     /// [`EngineError::Cancelled`] when the token has fired already.
-    pub(super) fn on(token: &CancellationToken) -> Result<Self, EngineError> {
+    pub(super) fn on(
+        token: &CancellationToken,
+        outputs: OutputSelector,
+    ) -> Result<Self, EngineError> {
         let options = RunOptions::new().map_err(EngineError::of("setting up a run"))?;
-        let options = Arc::new(Terminate(options));
+        let options = Arc::new(Terminate(options.with_outputs(outputs)));
         let waker = Waker::from(Arc::clone(&options));
         let mut cancelled = Box::pin(token.clone().cancelled_owned());
         match cancelled.as_mut().poll(&mut Context::from_waker(&waker)) {
@@ -43,7 +52,7 @@ impl Termination {
         }
     }
 
-    pub(super) fn options(&self) -> &RunOptions {
+    pub(super) fn options(&self) -> &RunOptions<HasSelectedOutputs> {
         &self.options.0
     }
 }

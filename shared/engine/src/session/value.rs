@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use ort::{
     AsPointer as _,
     memory::{Allocator, MemoryInfo},
-    session::SessionInputValue,
+    session::{OutputSelector, SessionInputValue},
     value::{DynValue, PrimitiveTensorElementType, TensorElementType, ValueType},
 };
 
@@ -57,6 +57,21 @@ pub struct Output {
 impl Output {
     pub(super) fn new(name: &str, value: DynValue) -> Self {
         Self { name: name.to_owned(), value }
+    }
+
+    /// Room for what a run gives under this name, fp32 of this shape; see [`crate::Session::run_into`].
+    ///
+    /// # Errors
+    /// What ONNX Runtime says about the memory.
+    pub fn room(name: &str, shape: &[usize]) -> Result<Self, EngineError> {
+        let shape: Vec<i64> = shape.iter().map(|&dim| dim as i64).collect();
+        let value = ort::value::Tensor::<f32>::new(&Allocator::default(), shape)
+            .map_err(EngineError::of("making room for an output"))?;
+        Ok(Self::new(name, value.into_dyn()))
+    }
+
+    pub(super) fn offer(outputs: OutputSelector, room: Self) -> OutputSelector {
+        outputs.preallocate(room.name, room.value)
     }
 
     /// Name of the output in the graph.

@@ -46,9 +46,21 @@ impl ConvCache {
     /// # Errors
     /// [`TensorError::Overflow`] for sizes that no tensor can have.
     pub fn empty(&self, height: usize, width: usize) -> Result<Tensor, TensorError> {
+        Tensor::from_f32(self.shape(0, height, width)?, Vec::new())
+    }
+
+    /// Shape of what a chunk gives for the next one.
+    ///
+    /// # Errors
+    /// As [`Self::empty`].
+    pub fn next_shape(&self, height: usize, width: usize) -> Result<[usize; 4], TensorError> {
+        self.shape(CACHED_FRAMES, height, width)
+    }
+
+    fn shape(&self, frames: usize, height: usize, width: usize) -> Result<[usize; 4], TensorError> {
         let overflow = || TensorError::Overflow { dtype: DType::F32, shape: vec![height, width] };
         let scaled = |side: usize| side.checked_mul(self.scale).ok_or_else(overflow);
-        Tensor::from_f32([0, self.channels, scaled(height)?, scaled(width)?], Vec::new())
+        Ok([frames, self.channels, scaled(height)?, scaled(width)?])
     }
 
     fn declare_input(&self, g: &mut GraphBuilder) -> Result<Value, GraphError> {
