@@ -7,13 +7,14 @@ use std::path::Path;
 
 use prost::Message as _;
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 7] = [
     "cogwheel/tensor/v1/tensor.proto",
     "cogwheel/textencoder/v1/text_encoder.proto",
     "cogwheel/denoiser/v1/denoiser.proto",
     "cogwheel/vae/v1/vae.proto",
     "cogwheel/generation/v1/generation.proto",
     "cogwheel/adapter/v1/adapter.proto",
+    "cogwheel/stage/v1/stage.proto",
 ];
 
 #[test]

@@ -18,8 +18,8 @@ use cogwheel_engine::{Runtime, SessionOptions, Worker};
 use cogwheel_lora::MergeError;
 use cogwheel_models::{checkpoint::Checkpoint, transformer};
 use cogwheel_service::{
-    Failure, Fatal, Gate, Limits, Listener, Responder, Responses, Server, Shutdown, StageArgs, end,
-    run_on,
+    Failure, Fatal, Gate, Limits, Listener, Responder, Responses, STATUS_SERVICE, Server, Shutdown,
+    StageArgs, StageStatus, end, run_on,
 };
 use tokio::sync::{Semaphore, watch};
 use tonic::service::Routes;
@@ -76,6 +76,11 @@ pub async fn run(
     let readiness = worker.ready();
     // As many as generations, and one of what is pinned at the start.
     let beside = (stage.queue_depth as usize).saturating_add(2);
+    let gate = stage.gate("the denoiser", shutdown);
+    let status = StageStatus::of(&gate, &worker).with_variants({
+        let variants = Arc::clone(&variants);
+        move || variants.resident_ids()
+    });
     let service = Denoiser {
         worker: Arc::clone(&worker),
         checkpoint: Arc::new(checkpoint),
@@ -85,12 +90,12 @@ pub async fn run(
         putting: Gate::new("the denoiser's place for adapters", beside, shutdown),
         preparing: Gate::new("the denoiser's place for variants", beside, shutdown),
         puts: Semaphore::new(MAX_PUTS),
-        gate: stage.gate("the denoiser", shutdown),
+        gate,
         stage,
     };
-    let routes = Routes::new(DenoiserServiceServer::new(service));
+    let routes = Routes::new(DenoiserServiceServer::new(service)).add_service(status.service());
     let name = "cogwheel.denoiser.v1.DenoiserService";
-    let server = Server::new("denoiser", name, routes, readiness);
+    let server = Server::new("denoiser", name, routes, readiness).with(STATUS_SERVICE);
     let result = server.serve(listener, limits, shutdown).await;
     end(&worker).await;
     result

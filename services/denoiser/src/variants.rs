@@ -288,6 +288,13 @@ impl Variants {
         Running(Arc::clone(&self.resident))
     }
 
+    /// Ids of the variants in memory, in their order.
+    pub fn resident_ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.resident().ids().map(VariantId::to_string).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// Bytes of the variants that are kept in memory.
     pub fn resident_bytes(&self) -> u64 {
         self.resident().bytes()

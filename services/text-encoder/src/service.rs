@@ -13,8 +13,8 @@ use cogwheel_api::textencoder::v1::{
 use cogwheel_engine::{EngineError, Runtime, Worker};
 use cogwheel_models::{checkpoint::Checkpoint, text_encoder};
 use cogwheel_service::{
-    Failure, Fatal, Gate, Invalid, Limits, Listener, Responder, Responses, Server, Shutdown,
-    StageArgs, end, run_on,
+    Failure, Fatal, Gate, Invalid, Limits, Listener, Responder, Responses, STATUS_SERVICE, Server,
+    Shutdown, StageArgs, StageStatus, end, run_on,
 };
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -71,15 +71,12 @@ pub async fn run(
     let worker = Worker::spawn(stage.worker_options("text encoder"), load);
     let worker = Arc::new(worker.map_err(Fatal::failed)?);
     let readiness = worker.ready();
-    let service = Prompts {
-        worker: Arc::clone(&worker),
-        options,
-        gate: stage.gate("the text encoder", shutdown),
-        settings,
-    };
-    let routes = Routes::new(TextEncoderServiceServer::new(service));
+    let gate = stage.gate("the text encoder", shutdown);
+    let status = StageStatus::of(&gate, &worker);
+    let service = Prompts { worker: Arc::clone(&worker), options, gate, settings };
+    let routes = Routes::new(TextEncoderServiceServer::new(service)).add_service(status.service());
     let name = "cogwheel.textencoder.v1.TextEncoderService";
-    let server = Server::new("text encoder", name, routes, readiness);
+    let server = Server::new("text encoder", name, routes, readiness).with(STATUS_SERVICE);
     let result = server.serve(listener, limits, shutdown).await;
     end(&worker).await;
     result

@@ -13,8 +13,8 @@ use cogwheel_diffusion::geometry::Tiles;
 use cogwheel_engine::{EngineError, Runtime, Worker};
 use cogwheel_models::checkpoint::{Checkpoint, StageMemory, Workload};
 use cogwheel_service::{
-    Failure, Fatal, Gate, Limits, Listener, MemoryNeed, Responses, Server, Shutdown, StageArgs,
-    Tiling, TilingArgs, end,
+    Failure, Fatal, Gate, Limits, Listener, MemoryNeed, Responses, STATUS_SERVICE, Server,
+    Shutdown, StageArgs, StageStatus, Tiling, TilingArgs, end,
 };
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
@@ -71,17 +71,19 @@ pub async fn run(
     };
     let worker = Arc::new(Worker::spawn(stage.worker_options("vae"), load).map_err(Fatal::failed)?);
     let readiness = worker.ready();
+    let gate = stage.gate("the vae", shutdown);
+    let status = StageStatus::of(&gate, &worker);
     let service = Vae {
         worker: Arc::clone(&worker),
         checkpoint: Arc::new(checkpoint),
-        gate: stage.gate("the vae", shutdown),
+        gate,
         frame_room: encode::room(&settings),
         has_encoded: AtomicBool::new(false),
         settings,
     };
-    let routes = Routes::new(VaeServiceServer::new(service));
+    let routes = Routes::new(VaeServiceServer::new(service)).add_service(status.service());
     let name = "cogwheel.vae.v1.VaeService";
-    let server = Server::new("vae", name, routes, readiness);
+    let server = Server::new("vae", name, routes, readiness).with(STATUS_SERVICE);
     let result = server.serve(listener, limits, shutdown).await;
     end(&worker).await;
     result

@@ -37,6 +37,15 @@ pub mod vae {
     }
 }
 
+/// How busy a stage is.
+pub mod stage {
+    /// Version 1.
+    pub mod v1 {
+        #![allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]
+        include!("generated/cogwheel.stage.v1.rs");
+    }
+}
+
 /// The public API.
 pub mod generation {
     /// Version 1.

@@ -1,10 +1,11 @@
 mod error;
 mod job;
+mod pace;
 mod queue;
 mod thread;
 mod ticket;
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -116,6 +117,11 @@ impl<M: 'static> Worker<M> {
     /// Jobs that wait, without the one that runs.
     pub fn waiting(&self) -> usize {
         self.queue.waiting()
+    }
+
+    /// What a job took lately; zero while none has ended.
+    pub fn pace(&self) -> Duration {
+        self.queue.pace.mean()
     }
 
     /// Takes no more jobs, fails those that wait with [`JobError::Stopped`], and returns when the

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::metadata::MetadataMap;
@@ -15,6 +15,7 @@ pub struct Gate {
     what: &'static str,
     limit: usize,
     permits: Arc<Semaphore>,
+    admitted: Arc<watch::Sender<usize>>,
     shutdown: Shutdown,
 }
 
@@ -22,7 +23,8 @@ impl Gate {
     /// A gate for `limit` calls of the service that messages call `what`.
     pub fn new(what: &'static str, limit: usize, shutdown: &Shutdown) -> Self {
         let permits = Arc::new(Semaphore::new(limit));
-        Self { what, limit, permits, shutdown: shutdown.clone() }
+        let admitted = Arc::new(watch::Sender::new(0));
+        Self { what, limit, permits, admitted, shutdown: shutdown.clone() }
     }
 
     /// Admits a call before anything of it is received.
@@ -40,12 +42,30 @@ impl Gate {
         }
         let permit = Arc::clone(&self.permits).try_acquire_owned();
         let permit = permit.map_err(|_| Failure::Full { what: self.what, limit: self.limit })?;
-        Ok(Call { deadline: ends, shutdown: self.shutdown.clone(), held: Held { permit, token } })
+        self.admitted.send_modify(|admitted| *admitted += 1);
+        let admitted = Arc::clone(&self.admitted);
+        let held = Held { permit, token, admitted };
+        Ok(Call { deadline: ends, shutdown: self.shutdown.clone(), held })
     }
 
     /// Calls that are in.
     pub fn admitted(&self) -> usize {
-        self.limit - self.permits.available_permits()
+        *self.admitted.borrow()
+    }
+
+    /// The same, and every change of it.
+    pub fn watch(&self) -> watch::Receiver<usize> {
+        self.admitted.subscribe()
+    }
+
+    /// As many may be in.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The end of the process, upon which nobody is let in.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
     }
 }
 
@@ -59,10 +79,17 @@ pub struct Call {
 
 /// What a call holds until its last byte is read: its place, and the drain that waits for it.
 #[derive(Debug)]
-#[expect(dead_code, reason = "held for their drop alone")]
+#[expect(dead_code, reason = "some are held for their drop alone")]
 pub(crate) struct Held {
     permit: OwnedSemaphorePermit,
     token: TaskTrackerToken,
+    admitted: Arc<watch::Sender<usize>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.admitted.send_modify(|admitted| *admitted -= 1);
+    }
 }
 
 impl Call {

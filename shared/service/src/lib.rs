@@ -19,6 +19,7 @@ mod server;
 mod shutdown;
 mod signals;
 mod stage;
+mod status;
 mod tiling;
 mod trace;
 
@@ -41,5 +42,6 @@ pub use signals::Signals;
 pub use stage::{
     ComputeArgs, Events, ExecutionProvider, MatrixUnit, Precision, Prepack, StageArgs, end, run_on,
 };
+pub use status::{STATUS_SERVICE, StageStatus};
 pub use tiling::{Tiling, TilingArgs};
 pub use trace::TraceId;

@@ -68,6 +68,15 @@ impl Resident {
         self.kept.contains_key(id) || held().is_some()
     }
 
+    /// Ids of the variants that are here.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &VariantId> {
+        let held = self
+            .held
+            .iter()
+            .filter(|(id, held)| !self.kept.contains_key(id) && held.upgrade().is_some());
+        self.kept.keys().chain(held.map(|(id, _)| id))
+    }
+
     /// Knows a variant as long as somebody holds it, and keeps it where the budget has room beside the pinned ones: others
     /// go that were not used the longest.
     pub(super) fn insert(&mut self, id: VariantId, variant: Variant) {

@@ -24,6 +24,7 @@ pub(super) struct Job<M> {
 #[must_use = "the caller waits for it"]
 pub(super) struct Answer {
     say: Box<dyn FnOnce() + Send>,
+    is_awaited: bool,
     /// Closed when the job has ended.
     _ahead: watch::Sender<usize>,
 }
@@ -55,11 +56,17 @@ impl<M> Job<M> {
 
     /// Runs it on the model, or passes on why it cannot be run.
     pub(super) fn run(self, model: Result<&mut M, JobError>) -> Answer {
-        Answer { say: self.work.run(model), _ahead: self.ahead }
+        let (say, is_awaited) = self.work.run(model);
+        Answer { say, is_awaited, _ahead: self.ahead }
     }
 }
 
 impl Answer {
+    /// Whether the caller was still there when the job had ended.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.is_awaited
+    }
+
     /// Says it to the caller.
     pub(super) fn send(self) {
         (self.say)();
@@ -68,7 +75,8 @@ impl Answer {
 
 trait Work<M>: Send {
     fn is_awaited(&self) -> bool;
-    fn run(self: Box<Self>, model: Result<&mut M, JobError>) -> Box<dyn FnOnce() + Send>;
+    /// What says the outcome to the caller, and whether there is one still.
+    fn run(self: Box<Self>, model: Result<&mut M, JobError>) -> (Box<dyn FnOnce() + Send>, bool);
 }
 
 struct Typed<F, R> {
@@ -87,17 +95,19 @@ where
         !self.answer.is_closed()
     }
 
-    fn run(self: Box<Self>, model: Result<&mut M, JobError>) -> Box<dyn FnOnce() + Send> {
+    fn run(self: Box<Self>, model: Result<&mut M, JobError>) -> (Box<dyn FnOnce() + Send>, bool) {
         let Self { job, context, span, answer } = *self;
         let outcome = model.and_then(|model| {
             // Jobs work on the model through sessions, which hold no half-made state of ours.
             let work = AssertUnwindSafe(|| span.in_scope(|| job(model, &context)));
             catch_unwind(work).map_err(|panic| JobError::Panicked(panic_message(&*panic)))
         });
-        Box::new(move || {
+        let is_awaited = !answer.is_closed();
+        let say = Box::new(move || {
             // Nobody listens when the caller has left.
             let _ = answer.send(outcome);
-        })
+        });
+        (say, is_awaited)
     }
 }
 

@@ -3,13 +3,14 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{JobError, SubmitError, job::Job};
+use super::{JobError, SubmitError, job::Job, pace::Pace};
 
 /// The jobs that wait, and whether one runs.
 pub(super) struct Queue<M> {
     depth: usize,
     state: Mutex<State<M>>,
     changed: Condvar,
+    pub(super) pace: Pace,
 }
 
 struct State<M> {
@@ -22,7 +23,7 @@ struct State<M> {
 impl<M> Queue<M> {
     pub(super) fn new(depth: usize) -> Self {
         let state = State { jobs: VecDeque::new(), next_id: 0, running: false, closed: false };
-        Self { depth, state: Mutex::new(state), changed: Condvar::new() }
+        Self { depth, state: Mutex::new(state), changed: Condvar::new(), pace: Pace::default() }
     }
 
     pub(super) fn push(&self, job: Job<M>) -> Result<u64, SubmitError> {

@@ -3,6 +3,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
+    time::Instant,
 };
 
 use tokio::sync::watch;
@@ -32,7 +33,15 @@ impl<M, E: fmt::Display, F: FnMut() -> Result<M, E>> Thread<M, F> {
                 continue;
             }
             let answer = match self.model(&mut model, policy) {
-                Ok(model) => job.run(Ok(model)),
+                Ok(model) => {
+                    let start = Instant::now();
+                    let answer = job.run(Ok(model));
+                    // What was broken off tells nothing.
+                    if answer.is_awaited() {
+                        self.queue.pace.took(start.elapsed());
+                    }
+                    answer
+                }
                 Err(message) => job.run(Err(JobError::Load(message))),
             };
             // Before the answer: upon it the next stage is loaded, into memory that holds only one.
