@@ -3,10 +3,13 @@ use std::time::Duration;
 
 use clap::{Args, Command};
 use cogwheel_api::generation::v1::generation_service_client::GenerationServiceClient;
-use cogwheel_orchestrator::Residency;
+use cogwheel_orchestrator::{Residency, StagesArgs};
 use cogwheel_service::{Address, Connector, Limits, Shutdown, connect, memory_listener};
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 /// The four services in this process, over in-memory connections, with default settings.
 #[derive(Debug)]
@@ -118,9 +121,9 @@ impl Chain {
         flags.extend(orchestrator);
         let mut settings: cogwheel_orchestrator::Settings = parse(&flags);
         settings.residency = residency;
-        settings.text_encoder = Address::Memory(stages[0].clone());
-        settings.denoiser = Address::Memory(stages[1].clone());
-        settings.vae = Address::Memory(stages[2].clone());
+        let [text_encoder, denoiser, vae] =
+            stages.each_ref().map(|stage| Address::Memory(stage.clone()));
+        settings.stages = StagesArgs::of(text_encoder, denoiser, vae);
         let (connector, listener) = memory_listener();
         let shutdown = Shutdown::new();
         tasks.push(tokio::spawn({
@@ -154,8 +157,15 @@ impl Chain {
         &self.shutdown
     }
 
-    /// Drains the orchestrator, then the stages, and waits for all of them.
+    /// Drains the orchestrator, then the stages, and waits for all of them. What is being loaded is waited for: the runtime
+    /// does not bear that a process ends meanwhile.
     pub async fn stop(mut self) {
+        for channel in self.stage_channels() {
+            let mut health = HealthClient::new(channel);
+            let changes = health.watch(HealthCheckRequest { service: String::new() }).await;
+            let mut changes = changes.unwrap().into_inner();
+            while changes.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
+        }
         self.shutdown.begin();
         // The orchestrator was started last.
         self.tasks.pop().unwrap().await.unwrap();

@@ -50,13 +50,17 @@ impl Stages {
         ServiceProcess::start_on(address, name, &args)
     }
 
-    /// Starts an orchestrator of text encoder, denoiser and vae, which need not be there yet.
+    /// Starts an orchestrator of text encoder, denoiser and vae, which need not be there yet. It does not wait for a stage
+    /// that is down, unless the flags say so.
     pub fn orchestrator(model: &Path, urls: [&str; 3], flags: &[&str]) -> ServiceProcess {
         let [text_encoder, denoiser, vae] = urls;
         let stages = ["--text-encoder", text_encoder, "--denoiser", denoiser, "--vae", vae];
         let mut args = vec!["--model", model.to_str().unwrap()];
         args.extend(stages);
         args.extend(flags);
+        if !flags.contains(&"--stage-patience-seconds") {
+            args.extend(["--stage-patience-seconds", "0"]);
+        }
         ServiceProcess::start("cogwheel-orchestrator", &args)
     }
 

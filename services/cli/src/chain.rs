@@ -9,7 +9,7 @@ use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_denoiser::AdapterSettings;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_orchestrator::{
-    AdapterArgs, EnhancerArgs, RegisteredAdapter, RequestLimits, Residency,
+    AdapterArgs, EnhancerArgs, RegisteredAdapter, RequestLimits, Residency, StagesArgs,
 };
 use cogwheel_service::{
     Address, ComputeArgs, Exit, Failure, Fatal, Limits, Listener, MemorySize, Page, Prepack,
@@ -123,34 +123,33 @@ impl Chain {
             stages.spawn(run(stage.clone(), listener, limits, stages_shutdown.clone()));
             Address::Memory(connector)
         };
+        let text_encoder = start(Box::new(|stage, listener, limits, shutdown| {
+            let settings = cogwheel_text_encoder::Settings {
+                stage,
+                cache_bytes: EMBEDDINGS_CACHE_BYTES,
+                max_prompts: MAX_PROMPTS,
+                max_prompt_chars: RequestLimits::default().max_prompt_chars,
+            };
+            Box::pin(async move {
+                cogwheel_text_encoder::run(settings, listener, limits, &shutdown).await
+            })
+        }));
+        let denoiser = start(Box::new(|stage, listener, limits, shutdown| {
+            let settings = cogwheel_denoiser::Settings { stage, adapters: variants };
+            Box::pin(
+                async move { cogwheel_denoiser::run(settings, listener, limits, &shutdown).await },
+            )
+        }));
+        let vae = start(Box::new(move |stage, listener, limits, shutdown| {
+            let max_latent_bytes = MAX_LATENT_BYTES;
+            let max_frame_bytes = MAX_FRAME_BYTES;
+            let settings =
+                cogwheel_vae::Settings { stage, max_latent_bytes, max_frame_bytes, tiling };
+            Box::pin(async move { cogwheel_vae::run(settings, listener, limits, &shutdown).await })
+        }));
         let orchestrator = cogwheel_orchestrator::Settings {
             model: settings.checkpoint.dir.clone(),
-            text_encoder: start(Box::new(|stage, listener, limits, shutdown| {
-                let settings = cogwheel_text_encoder::Settings {
-                    stage,
-                    cache_bytes: EMBEDDINGS_CACHE_BYTES,
-                    max_prompts: MAX_PROMPTS,
-                    max_prompt_chars: RequestLimits::default().max_prompt_chars,
-                };
-                Box::pin(async move {
-                    cogwheel_text_encoder::run(settings, listener, limits, &shutdown).await
-                })
-            })),
-            denoiser: start(Box::new(|stage, listener, limits, shutdown| {
-                let settings = cogwheel_denoiser::Settings { stage, adapters: variants };
-                Box::pin(async move {
-                    cogwheel_denoiser::run(settings, listener, limits, &shutdown).await
-                })
-            })),
-            vae: start(Box::new(move |stage, listener, limits, shutdown| {
-                let max_latent_bytes = MAX_LATENT_BYTES;
-                let max_frame_bytes = MAX_FRAME_BYTES;
-                let settings =
-                    cogwheel_vae::Settings { stage, max_latent_bytes, max_frame_bytes, tiling };
-                Box::pin(
-                    async move { cogwheel_vae::run(settings, listener, limits, &shutdown).await },
-                )
-            })),
+            stages: StagesArgs::of(text_encoder, denoiser, vae),
             limits: settings.limits(memory_limit),
             adapters: settings.adapters,
             enhancer: settings.enhancer,

@@ -79,7 +79,7 @@ pub async fn run(
     let gate = stage.gate("the denoiser", shutdown);
     let status = StageStatus::of(&gate, &worker).with_variants({
         let variants = Arc::clone(&variants);
-        move || variants.resident_ids()
+        move || (variants.resident_ids(), variants.pace())
     });
     let service = Denoiser {
         worker: Arc::clone(&worker),

@@ -10,8 +10,9 @@ mod resident;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use cogwheel_engine::{Variant, VariantMaker};
+use cogwheel_engine::{Pace, Variant, VariantMaker};
 use cogwheel_lora::{Recipe, VariantId};
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_tensor::Storage;
@@ -57,6 +58,8 @@ pub struct Variants {
     is_there: IsThere,
     /// One at a time.
     merging: Arc<Semaphore>,
+    /// What making one took.
+    pace: Arc<Pace>,
 }
 
 /// A variant in use. It stays in memory as long as this.
@@ -138,6 +141,7 @@ impl Variants {
             line: Arc::new(Line::new(LEASES, settings.max_passed)),
             is_there,
             merging: Arc::new(Semaphore::new(1)),
+            pace: Arc::default(),
         })
     }
 
@@ -262,9 +266,12 @@ impl Variants {
         let (ready, variant) = oneshot::channel();
         let cancelled = Cancelled::default();
         let (flag, resident) = (Arc::clone(&cancelled.0), Arc::clone(&self.resident));
+        let pace = Arc::clone(&self.pace);
         let span = tracing::Span::current();
+        let start = Instant::now();
         let work = move || match making.make(&flag) {
             Ok(made) => {
+                pace.took(start.elapsed());
                 lock(&resident).insert(id, made.variant.clone());
                 // Whoever waits need not wait for the disk. Nobody may wait any more: it is kept all the same.
                 let _ = ready.send(Ok(made.variant.clone()));
@@ -286,6 +293,11 @@ impl Variants {
     pub fn run(&self, bytes: u64, lease: Option<&Lease>) -> Running {
         self.resident().run(bytes, lease.map(|lease| (&lease.id, &lease.variant)));
         Running(Arc::clone(&self.resident))
+    }
+
+    /// What making a variant took lately; zero while none has been made.
+    pub fn pace(&self) -> Duration {
+        self.pace.mean()
     }
 
     /// Ids of the variants in memory, in their order.

@@ -1,13 +1,16 @@
+mod decoding;
+mod denoising;
 mod encoding;
 mod enhancement;
+mod runs;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use cogwheel_api::denoiser::v1::{DenoiseHeader, DenoiseSummary};
+use cogwheel_api::denoiser::v1::DenoiseSummary;
 use cogwheel_api::generation::v1::{
-    FramesDecoded, GenerateVideoResponse, Notice, Queued, Stage, StageStarted, TilesDecoded,
-    VideoCompleted, generate_video_response::Event,
+    GenerateVideoResponse, Notice, Queued, Stage, StageStarted, VideoCompleted,
+    generate_video_response::Event,
 };
 use cogwheel_api::tensor_parts;
 use cogwheel_api::textencoder::v1::Truncation;
@@ -18,14 +21,10 @@ use cogwheel_weights::Digest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::enhancer::Enhancer;
-use crate::handover::Handover;
 use crate::metadata::{Digests, VideoMetadata};
 use crate::model::Model;
-use crate::output::Sink;
 use crate::plan::Plan;
-use encoding::EncodedInput;
-
-use crate::service::{DecodeEvent, DenoiseEvent, EncodeEvent, PrepareEvent, Stages, Terms};
+use crate::service::{EncodeEvent, Place, Stages, Terms};
 
 /// The chain of stages for one request: embeddings once, then latents and frames for each video.
 pub(crate) struct Generation<'a> {
@@ -63,16 +62,15 @@ impl Generation<'_> {
         let _turn = self.turn(turns, ahead).await?;
         let mut start = Instant::now();
         let digests = self.digests().await?;
-        let prepare = async {
-            self.prepare().await;
-            Ok(())
-        };
-        let ((embeddings, mut runtime_nanos), ()) = tokio::try_join!(self.encode(), prepare)?;
+        let prepare = async { Ok(self.prepare().await) };
+        let ((embeddings, mut runtime_nanos), mut prepared) =
+            tokio::try_join!(self.encode(), prepare)?;
         let mut encoded = None;
         for index in 0..self.plan.num_videos {
             let vae_nanos = self.encode_given(index, &mut encoded).await?;
             runtime_nanos = runtime_nanos.saturating_add(vae_nanos);
-            let (latents, summary) = self.denoise(index, &embeddings, encoded.as_ref()).await?;
+            let given = (&embeddings, encoded.as_ref());
+            let (latents, summary) = self.denoise(index, given, prepared.take()).await?;
             if self.plan.return_latents {
                 for part in tensor_parts("latents", &latents) {
                     self.tell(index, Event::Latents(part)).await?;
@@ -132,10 +130,21 @@ impl Generation<'_> {
 
     async fn encode(&self) -> Result<(Embeddings, u64), Failure> {
         self.begin(0, Stage::TextEncoder).await?;
+        let mut runs = self.runs(0, Stage::TextEncoder, &self.stages.text_encoder);
+        loop {
+            let place = runs.place(None).await?;
+            match self.try_to_encode(&place).await {
+                Err(failure) => runs.after(&place, failure).await?,
+                encoded => return encoded,
+            }
+        }
+    }
+
+    async fn try_to_encode(&self, place: &Place) -> Result<(Embeddings, u64), Failure> {
         let mut prompts: Vec<_> = self.plan.negative_prompt.iter().cloned().collect();
         prompts.push(self.plan.shown_prompt().to_owned());
         let shape = [prompts.len(), self.plan.embedding_shape[0], self.plan.embedding_shape[1]];
-        let mut call = self.stages.encode(prompts, shape, self.terms).await?;
+        let mut call = place.encode(prompts, shape, self.terms).await?;
         let mut runtime_nanos = 0;
         let mut embeddings = None;
         while let Some(event) = call.next().await? {
@@ -152,152 +161,6 @@ impl Generation<'_> {
         }
         let embeddings = embeddings.ok_or_else(|| incomplete("text encoder", "embeddings"))?;
         Ok((self.split(&embeddings)?, runtime_nanos))
-    }
-
-    /// Hands the adapters over and has their variant made, while the prompt is encoded. Where that
-    /// fails, denoising does too and says why.
-    async fn prepare(&self) {
-        if self.plan.adapters.is_empty() {
-            return;
-        }
-        let mut handover = Handover::new(&self.plan.adapters, self.stages, self.terms);
-        while let Err(failure) = self.try_to_prepare(&handover).await {
-            if let Err(failure) = handover.after(failure).await {
-                tracing::debug!(%failure, "the variant is not made ahead");
-                return;
-            }
-        }
-    }
-
-    async fn try_to_prepare(&self, handover: &Handover<'_>) -> Result<(), Failure> {
-        let (adapters, pinned) = (handover.scales(), self.pinned.then_some(true));
-        let mut call = self.stages.prepare_variant(adapters, pinned, self.terms).await?;
-        while let Some(event) = call.next().await? {
-            if let PrepareEvent::Merging(merging) = event {
-                self.tell(0, Event::VariantMerging(merging)).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Denoises, and puts the adapters there that the denoiser turns out to lack.
-    async fn denoise(
-        &self,
-        index: u32,
-        embeddings: &Embeddings,
-        encoded: Option<&EncodedInput>,
-    ) -> Result<(Tensor, DenoiseSummary), Failure> {
-        self.begin(index, Stage::Denoiser).await?;
-        let mut handover = Handover::new(&self.plan.adapters, self.stages, self.terms);
-        loop {
-            match self.try_to_denoise(index, (embeddings, encoded), &handover).await {
-                Err(failure) => handover.after(failure).await?,
-                denoised => return denoised,
-            }
-        }
-    }
-
-    async fn try_to_denoise(
-        &self,
-        index: u32,
-        (embeddings, encoded): (&Embeddings, Option<&EncodedInput>),
-        handover: &Handover<'_>,
-    ) -> Result<(Tensor, DenoiseSummary), Failure> {
-        let header = DenoiseHeader {
-            sampling: Some(self.plan.sampling_of(index)),
-            size: Some(self.plan.size),
-            adapters: handover.scales(),
-            pinned: self.pinned,
-            strength: self.plan.given.as_ref().and_then(|given| given.strength),
-            values_drawn: encoded.map_or(0, |encoded| encoded.values_drawn),
-        };
-        let mut tensors = vec![("prompt_embeds", embeddings.prompt.clone())];
-        let optional = [
-            ("negative_prompt_embeds", &embeddings.negative_prompt),
-            ("initial_latents", &self.plan.initial_latents),
-        ];
-        for (name, tensor) in optional {
-            tensors.extend(tensor.iter().map(|tensor| (name, tensor.clone())));
-        }
-        tensors.extend(encoded.map(|encoded| (encoded.name, encoded.latents.clone())));
-        let shape = self.plan.latents.shape();
-        let mut call = self.stages.denoise(header, tensors, shape, self.terms).await?;
-        let (mut latents, mut summary) = (None, DenoiseSummary::default());
-        while let Some(event) = call.next().await? {
-            match event {
-                DenoiseEvent::Queued(position) => {
-                    self.queued(index, Stage::Denoiser, position).await?;
-                }
-                DenoiseEvent::Merging(merging) => {
-                    self.tell(index, Event::VariantMerging(merging)).await?;
-                }
-                DenoiseEvent::Step(step) => self.tell(index, Event::StepCompleted(step)).await?,
-                DenoiseEvent::Latents(tensor) => latents = Some(tensor),
-                DenoiseEvent::Summary(told) => summary = told,
-            }
-        }
-        Ok((latents.ok_or_else(|| incomplete("denoiser", "latents"))?, summary))
-    }
-
-    async fn decode(&self, index: u32, latents: Tensor, metadata: &str) -> Result<u64, Failure> {
-        self.begin(index, Stage::Vae).await?;
-        let latents = self.without_padding(latents)?;
-        let mut sink = Sink::new(self.plan.format, self.plan.frame(), self.plan.fps, metadata)
-            .map_err(|error| Failure::Internal(error.to_string()))?;
-        let mut call = self.stages.decode(latents, self.plan.size, self.terms).await?;
-        let mut runtime_nanos = 0;
-        while let Some(event) = call.next().await? {
-            match event {
-                DecodeEvent::Queued(position) => self.queued(index, Stage::Vae, position).await?,
-                DecodeEvent::Tiles(decoded) => {
-                    if !decoded.reason.is_empty() {
-                        let notice = Notice { message: decoded.reason };
-                        self.tell(index, Event::Notice(notice)).await?;
-                    }
-                    let (tiles, num_tiles) = (decoded.tiles, decoded.num_tiles);
-                    let decoded = TilesDecoded { tiles, num_tiles };
-                    self.tell(index, Event::TilesDecoded(decoded)).await?;
-                }
-                DecodeEvent::Frames(chunk) => {
-                    let encoded = blocking(move || {
-                        let pieces = sink.push(&chunk)?;
-                        Ok((sink, pieces))
-                    });
-                    let (returned, pieces) = encoded.await?;
-                    sink = returned;
-                    let decoded = FramesDecoded {
-                        frames: u32::try_from(sink.frames()).unwrap_or(u32::MAX),
-                        num_frames: self.plan.size.num_frames,
-                    };
-                    self.tell(index, Event::FramesDecoded(decoded)).await?;
-                    for event in pieces.into_iter().flat_map(|piece| piece.events()) {
-                        self.tell(index, event).await?;
-                    }
-                }
-                DecodeEvent::Summary(summary) => runtime_nanos = summary.runtime_nanos,
-            }
-        }
-        if sink.frames() != self.plan.size.num_frames as usize {
-            return Err(incomplete("vae", "frames"));
-        }
-        let last = blocking(move || sink.finish()).await?;
-        for event in last.into_iter().flat_map(|piece| piece.events()) {
-            self.tell(index, event).await?;
-        }
-        Ok(runtime_nanos)
-    }
-
-    /// The first latent frames of CogVideoX 1.5 only fill up its patches and are not decoded.
-    fn without_padding(&self, latents: Tensor) -> Result<Tensor, Failure> {
-        let geometry = &self.plan.latents;
-        if geometry.padding_frames == 0 {
-            return Ok(latents);
-        }
-        let frame_bytes = latents.bytes().len() / geometry.frames.max(1);
-        let bytes = latents.bytes().slice(frame_bytes * geometry.padding_frames..);
-        let [_, channels, height, width] = geometry.shape();
-        Tensor::new(latents.dtype(), [geometry.decoded_frames(), channels, height, width], bytes)
-            .map_err(|error| Failure::Internal(error.to_string()))
     }
 
     /// The rows of the batch, in the order in which the prompts were sent.

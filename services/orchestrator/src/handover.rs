@@ -4,22 +4,34 @@ use cogwheel_api::denoiser::v1::AdapterScale;
 use cogwheel_service::Failure;
 
 use crate::plan::ChosenAdapter;
-use crate::service::{Stages, Terms};
+use crate::service::{Place, Terms};
 
-/// How often one call puts one adapter there: once, and for what others do meanwhile.
-const MAX_PUTS: u32 = 3;
+/// How often one call puts one adapter there. Once is enough where a replica is alone behind its address; behind a proxy
+/// each of as many may have to be given it.
+const MAX_PUTS: u32 = 16;
 
-/// The adapters of one call of the denoiser, and which of them it has been handed.
+/// The adapters of one call of a denoiser, and which of them it has been handed.
 pub(crate) struct Handover<'a> {
     adapters: &'a [ChosenAdapter],
-    stages: &'a Stages,
+    place: &'a Place,
     terms: Terms,
-    puts: HashMap<&'a str, u32>,
+    puts: HashMap<&'a str, Puts>,
+}
+
+#[derive(Debug, Default)]
+struct Puts {
+    rounds: u32,
+    count: u32,
 }
 
 impl<'a> Handover<'a> {
-    pub(crate) fn new(adapters: &'a [ChosenAdapter], stages: &'a Stages, terms: Terms) -> Self {
-        Self { adapters, stages, terms, puts: HashMap::new() }
+    pub(crate) fn new(adapters: &'a [ChosenAdapter], place: &'a Place, terms: Terms) -> Self {
+        Self { adapters, place, terms, puts: HashMap::new() }
+    }
+
+    /// The denoiser that is handed them.
+    pub(crate) fn place(&self) -> &'a Place {
+        self.place
     }
 
     /// The adapters as the denoiser is told of them.
@@ -38,17 +50,26 @@ impl<'a> Handover<'a> {
         else {
             return Err(failure);
         };
-        // What was put may be gone again, for other requests' adapters, or another replica answers.
-        // Where that goes on it is the denoiser that lacks something, and not the request.
-        let times = self.puts.entry(adapter.digest()).or_default();
-        if *times == MAX_PUTS {
-            let name = adapter.name();
-            let found = format!("that it was put there {times} times and is not there");
-            let message = format!("denoiser: expected adapter '{name}' to stay, found {found}");
-            return Err(Failure::Unavailable(message));
+        let puts = self.puts.entry(adapter.digest()).or_default();
+        puts.rounds += 1;
+        // One that has it already may have it of another request, or is not the one that lacked it: a proxy that lets
+        // replicas take turns could go on with that, so each round may go one further.
+        for _ in 0..puts.rounds {
+            // What was put may be gone again, for other requests' adapters. Where that goes on it is the denoiser that
+            // lacks something, and not the request.
+            if puts.count == MAX_PUTS {
+                let name = adapter.name();
+                let found = format!("that it was put there {MAX_PUTS} times and is not there");
+                let message = format!("denoiser: expected adapter '{name}' to stay, found {found}");
+                return Err(Failure::Unavailable(message));
+            }
+            puts.count += 1;
+            let known = self.place.put_adapter(adapter, self.terms).await?;
+            tracing::info!(name = adapter.name(), digest = adapter.digest(), known, "adapter put");
+            if !known {
+                break;
+            }
         }
-        *times += 1;
-        tracing::info!(name = adapter.name(), digest = adapter.digest(), "adapter put");
-        self.stages.put_adapter(adapter, self.terms).await
+        Ok(())
     }
 }

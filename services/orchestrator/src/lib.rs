@@ -23,4 +23,7 @@ pub use pins::{Pin, PinError};
 pub use plan::check;
 pub use registry::{RegisteredAdapter, check_adapter_name};
 pub use service::run;
-pub use settings::{AdapterArgs, MAX_REQUEST_BYTES, RequestLimits, Residency, Settings};
+pub use settings::{
+    AdapterArgs, MAX_REQUEST_BYTES, RequestLimits, Residency, Settings, StageAddress,
+    StageAddressError, StagesArgs,
+};

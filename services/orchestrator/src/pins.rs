@@ -1,6 +1,6 @@
 //! Variants that stay in the denoiser's memory, by the operator's word.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use cogwheel_service::{Failure, Invalid};
 
 use crate::handover::Handover;
 use crate::plan::{ChosenAdapter, MAX_CHOICES, choose};
-use crate::registry::{Adapters, check_adapter_name};
-use crate::service::{PrepareEvent, Stages, Terms};
+use crate::registry::{Adapters, Registry, check_adapter_name};
+use crate::service::{Place, PrepareEvent, Replica, Stages, Terms};
 
 /// `NAME[=SCALE],...`: the adapters of a variant that stays in memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +72,8 @@ impl Pin {
     }
 }
 
-/// The pinned variants, and the denoiser that has them. One that has restarted gets them back as they are used.
+/// The pinned variants, and the denoisers that have them. Behind a proxy one of several has them, and the others get them as
+/// they are used.
 #[derive(Debug)]
 pub(crate) struct Pinning {
     pub(crate) pins: Vec<Pin>,
@@ -85,10 +86,30 @@ impl Pinning {
         Self { pins: Vec::new(), stages: Arc::new(Stages::nowhere()) }
     }
 
-    /// Has those made whose adapters are all registered.
-    pub(crate) async fn begin(&self, adapters: &Adapters) {
-        for pin in &self.pins {
-            self.make(pin, adapters).await;
+    /// Has those made whose adapters are all registered, by every denoiser that comes up. Never ends where there are pins.
+    pub(crate) async fn keep(&self, registry: &Registry) {
+        if self.pins.is_empty() {
+            return;
+        }
+        let mut changes = self.stages.denoiser.changes();
+        let mut pinned: HashMap<String, u64> = HashMap::new();
+        loop {
+            changes.mark_unchanged();
+            let serving: Vec<_> = self.stages.denoiser.serving().collect();
+            pinned.retain(|address, _| serving.iter().any(|replica| replica.address() == address));
+            for replica in serving {
+                let ups = replica.ups();
+                if pinned.insert(replica.address().to_owned(), ups) == Some(ups) {
+                    continue;
+                }
+                let adapters = registry.adapters();
+                for pin in &self.pins {
+                    make(pin, &adapters, &replica).await;
+                }
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
         }
     }
 
@@ -96,7 +117,9 @@ impl Pinning {
     pub(crate) async fn registered(&self, name: &str, adapters: &Adapters) {
         for pin in self.pins.iter().filter(|pin| pin.names(name)) {
             if pin.choose(adapters).is_ok() {
-                self.make(pin, adapters).await;
+                for replica in self.stages.denoiser.serving() {
+                    make(pin, adapters, &replica).await;
+                }
             }
         }
     }
@@ -105,33 +128,40 @@ impl Pinning {
     pub(crate) async fn deleted(&self, name: &str, adapters: &Adapters) {
         for pin in self.pins.iter().filter(|pin| pin.names(name)) {
             let Ok(chosen) = pin.choose(adapters) else { continue };
-            let terms = Terms::of_nobody();
-            let handover = Handover::new(&chosen, &self.stages, terms);
-            // A denoiser that lacks the adapter has no such variant either.
-            if let Ok(variant) = try_to_prepare(&handover, false, &self.stages, terms).await {
-                tracing::info!(variant, adapters = ?pin.0, "variant no longer pinned");
+            for replica in self.stages.denoiser.serving() {
+                let (place, terms) = (Place::of(&replica), Terms::of_nobody());
+                let handover = Handover::new(&chosen, &place, terms);
+                // A denoiser that lacks the adapter has no such variant either.
+                if let Ok(variant) = try_to_prepare(&handover, false, terms).await {
+                    tracing::info!(variant, adapters = ?pin.0, "variant no longer pinned");
+                }
             }
         }
     }
+}
 
-    async fn make(&self, pin: &Pin, adapters: &Adapters) {
-        match self.try_to_make(pin, adapters).await {
-            Ok(variant) => tracing::info!(variant, adapters = ?pin.0, "variant pinned"),
-            Err(failure) => {
-                tracing::warn!(%failure, adapters = ?pin.0, "a variant is not pinned now");
-            }
+async fn make(pin: &Pin, adapters: &Adapters, replica: &Arc<Replica>) {
+    let denoiser = replica.address();
+    match try_to_make(pin, adapters, replica).await {
+        Ok(variant) => tracing::info!(variant, adapters = ?pin.0, denoiser, "variant pinned"),
+        Err(failure) => {
+            tracing::warn!(%failure, adapters = ?pin.0, denoiser, "a variant is not pinned now");
         }
     }
+}
 
-    async fn try_to_make(&self, pin: &Pin, adapters: &Adapters) -> Result<String, Failure> {
-        let chosen = pin.choose(adapters)?;
-        let terms = Terms::of_nobody();
-        let mut handover = Handover::new(&chosen, &self.stages, terms);
-        loop {
-            match try_to_prepare(&handover, true, &self.stages, terms).await {
-                Err(failure) => handover.after(failure).await?,
-                prepared => return prepared,
-            }
+async fn try_to_make(
+    pin: &Pin,
+    adapters: &Adapters,
+    replica: &Arc<Replica>,
+) -> Result<String, Failure> {
+    let chosen = pin.choose(adapters)?;
+    let (place, terms) = (Place::of(replica), Terms::of_nobody());
+    let mut handover = Handover::new(&chosen, &place, terms);
+    loop {
+        match try_to_prepare(&handover, true, terms).await {
+            Err(failure) => handover.after(failure).await?,
+            prepared => return prepared,
         }
     }
 }
@@ -140,10 +170,10 @@ impl Pinning {
 async fn try_to_prepare(
     handover: &Handover<'_>,
     pinned: bool,
-    stages: &Stages,
     terms: Terms,
 ) -> Result<String, Failure> {
-    let mut call = stages.prepare_variant(handover.scales(), Some(pinned), terms).await?;
+    let scales = handover.scales();
+    let mut call = handover.place().prepare_variant(scales, Some(pinned), terms).await?;
     while let Some(event) = call.next().await? {
         if let PrepareEvent::Prepared(prepared) = event {
             return Ok(prepared.variant);

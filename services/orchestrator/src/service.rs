@@ -4,13 +4,13 @@ mod adapters;
 mod denoiser;
 mod prepare;
 mod put_adapter;
-mod readiness;
+mod replicas;
 mod text_encoder;
 mod vae;
+mod variants;
 
 use std::sync::Arc;
 
-use cogwheel_api::TensorInbox;
 use cogwheel_api::adapter::v1::adapter_service_server::AdapterServiceServer;
 use cogwheel_api::generation::v1::generation_service_server::{
     GenerationService, GenerationServiceServer,
@@ -18,13 +18,9 @@ use cogwheel_api::generation::v1::generation_service_server::{
 use cogwheel_api::generation::v1::{
     GenerateVideoRequest, GenerateVideoResponse, GetModelRequest, GetModelResponse,
 };
-use cogwheel_api::tensor::v1::TensorPart;
 use cogwheel_engine::Readiness;
 use cogwheel_models::checkpoint::Checkpoint;
-use cogwheel_service::{
-    Address, Failure, Fatal, Gate, Limits, Listener, Responses, Server, Shutdown, TraceId, connect,
-};
-use cogwheel_tensor::{DType, Tensor};
+use cogwheel_service::{Fatal, Gate, Limits, Listener, Responses, Server, Shutdown, TraceId};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tonic::service::Routes;
@@ -37,11 +33,13 @@ use crate::model::Model;
 use crate::pins::Pinning;
 use crate::plan::Plan;
 use crate::registry::Registry;
-use crate::settings::{Residency, Settings};
+use crate::settings::{Residency, Settings, StagesArgs};
 pub(crate) use denoiser::DenoiseEvent;
 pub(crate) use prepare::PrepareEvent;
+pub(crate) use replicas::{Place, Replica, Replicas};
 pub(crate) use text_encoder::EncodeEvent;
 pub(crate) use vae::{DecodeEvent, FramesEvent};
+use variants::KnownVariants;
 
 /// Serves the public API until `shutdown` begins, then drains.
 ///
@@ -57,7 +55,7 @@ pub async fn run(
     let (max_request_bytes, page) = (settings.limits.max_request_bytes, settings.page);
     let enhancer = Enhancer::new(&settings.enhancer).map_err(Fatal::usage)?.map(Arc::new);
     settings.limits.enhances_prompts = enhancer.is_some();
-    let stages = Arc::new(Stages::new(&settings));
+    let stages = Arc::new(Stages::new(&settings.stages));
     let registry = {
         let (settings, checkpoint) = (settings.clone(), checkpoint.clone());
         move || Registry::open(&settings.adapters, &settings.given_adapters, &checkpoint)
@@ -87,7 +85,7 @@ pub async fn run(
     let (ready, readiness) = watch::channel(Readiness::Loading);
     let watching = tokio::spawn(async move {
         stages.watch(ready).await;
-        pinning.begin(&registered.adapters()).await;
+        pinning.keep(&registered).await;
     });
     let name = "cogwheel.generation.v1.GenerationService";
     let routes = Routes::new(service).add_service(AdapterServiceServer::new(adapters));
@@ -99,71 +97,40 @@ pub async fn run(
     result
 }
 
-/// The clients of the three stages. Each connects when it is first used.
+/// The three stages.
 #[derive(Debug)]
 pub(crate) struct Stages {
-    text_encoder: Peer,
-    denoiser: Peer,
-    vae: Peer,
-}
-
-/// A stage's channel and what it is called in messages.
-#[derive(Debug)]
-struct Peer {
-    stage: &'static str,
-    address: String,
-    channel: tonic::transport::Channel,
+    pub(crate) text_encoder: Replicas,
+    pub(crate) denoiser: Replicas,
+    pub(crate) vae: Replicas,
+    pub(crate) variants: KnownVariants,
 }
 
 impl Stages {
-    fn new(settings: &Settings) -> Self {
+    /// Needs a runtime, on which replicas are followed.
+    fn new(args: &StagesArgs) -> Self {
         Self {
-            text_encoder: Peer::at("text encoder", &settings.text_encoder),
-            denoiser: Peer::at("denoiser", &settings.denoiser),
-            vae: Peer::at("vae", &settings.vae),
+            text_encoder: Replicas::at("text encoder", &args.text_encoder, args),
+            denoiser: Replicas::at("denoiser", &args.denoiser, args),
+            vae: Replicas::at("vae", &args.vae, args),
+            variants: KnownVariants::default(),
         }
+    }
+
+    /// Tells ready once each stage has a replica that serves. It stays so: a stage that goes away later is a matter of the
+    /// requests that need it, not of this process.
+    async fn watch(&self, readiness: watch::Sender<Readiness>) {
+        let Self { text_encoder, denoiser, vae, .. } = self;
+        tokio::join!(text_encoder.serves(), denoiser.serves(), vae.serves());
+        readiness.send_replace(Readiness::Ready);
     }
 
     /// Stages that nobody serves.
     #[cfg(test)]
     pub(crate) fn nowhere() -> Self {
         let (connector, _) = cogwheel_service::memory_listener();
-        let address = Address::Memory(connector);
-        let [text_encoder, denoiser, vae] =
-            ["text encoder", "denoiser", "vae"].map(|stage| Peer::at(stage, &address));
-        Self { text_encoder, denoiser, vae }
-    }
-}
-
-impl Peer {
-    fn at(stage: &'static str, address: &Address) -> Self {
-        Self { stage, address: address.to_string(), channel: connect(address) }
-    }
-
-    /// What the stage answered.
-    fn failure(&self, status: Status) -> Failure {
-        Failure::of_stage(self.stage, &self.address, status)
-    }
-
-    /// The stage broke the contract.
-    fn broken(&self, what: &impl std::fmt::Display) -> Failure {
-        Failure::Internal(format!("{}: {what}", self.stage))
-    }
-
-    /// Takes the next part; gives the tensor when it is complete and of this shape.
-    fn receive(
-        &self,
-        inbox: &mut TensorInbox,
-        part: TensorPart,
-        shape: &[usize],
-    ) -> Result<Option<Tensor>, Failure> {
-        let complete = inbox.push(part).map_err(|error| self.broken(&error))?;
-        let Some(tensor) = complete.and_then(|name| inbox.take(&name)) else { return Ok(None) };
-        if tensor.dtype() == DType::F32 && tensor.shape() == shape {
-            return Ok(Some(tensor));
-        }
-        let found = format!("{} {:?}", tensor.dtype(), tensor.shape());
-        Err(self.broken(&format!("expected a tensor of {shape:?} in F32, found {found}")))
+        let address = cogwheel_service::Address::Memory(connector);
+        Self::new(&StagesArgs::of(address.clone(), address.clone(), address))
     }
 }
 

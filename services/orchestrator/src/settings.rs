@@ -1,13 +1,16 @@
+mod stages;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use cogwheel_service::{Address, MemorySize, Page, Precision, Tiling};
+use cogwheel_service::{MemorySize, Page, Precision, Tiling};
 use cogwheel_video::ReadLimits;
 
 use crate::enhancer::EnhancerArgs;
 use crate::pins::Pin;
 use crate::registry::RegisteredAdapter;
+pub use stages::{StageAddress, StageAddressError, StagesArgs};
 
 /// Bytes of one request's message, unless the settings say otherwise.
 pub const MAX_REQUEST_BYTES: usize = 64 << 20;
@@ -23,15 +26,9 @@ pub struct Settings {
     /// transformer's weights
     #[arg(long, env = "COGWHEEL_MODEL", value_name = "DIR")]
     pub model: PathBuf,
-    /// Where the text encoder is
-    #[arg(long, env = "COGWHEEL_TEXT_ENCODER", value_name = "URL")]
-    pub text_encoder: Address,
-    /// Where the denoiser is
-    #[arg(long, env = "COGWHEEL_DENOISER", value_name = "URL")]
-    pub denoiser: Address,
-    /// Where the vae is
-    #[arg(long, env = "COGWHEEL_VAE", value_name = "URL")]
-    pub vae: Address,
+    #[command(flatten)]
+    /// Where the stages are.
+    pub stages: StagesArgs,
     #[command(flatten)]
     /// What a request may ask for.
     pub limits: RequestLimits,

@@ -22,5 +22,5 @@ pub use telemetry::without_telemetry;
 pub use tokio_util::sync::CancellationToken;
 pub use weight_source::WeightSource;
 pub use worker::{
-    JobContext, JobError, LoadPolicy, Readiness, SubmitError, Ticket, Worker, WorkerOptions,
+    JobContext, JobError, LoadPolicy, Pace, Readiness, SubmitError, Ticket, Worker, WorkerOptions,
 };

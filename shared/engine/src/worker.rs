@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 pub use error::{JobError, SubmitError};
 pub use job::JobContext;
+pub use pace::Pace;
 use queue::Queue;
 pub use ticket::Ticket;
 

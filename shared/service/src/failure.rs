@@ -154,6 +154,19 @@ impl Failure {
         lacks.then_some(resource.resource_name)
     }
 
+    /// What a stage said, or what was said of it, where it cannot be reached, went away, or is about to end: another
+    /// replica may do the same work.
+    pub fn lost(&self) -> Option<&Status> {
+        let Self::Stage { status, .. } = self else { return None };
+        (status.code() == Code::Unavailable).then_some(status)
+    }
+
+    /// Whether a stage has too much waiting already, and said when to come back.
+    pub fn is_full(&self) -> bool {
+        let Self::Stage { status, .. } = self else { return false };
+        status.code() == Code::ResourceExhausted && status.get_details_retry_info().is_some()
+    }
+
     /// A request that violates one field.
     pub fn invalid(field: &str, description: impl fmt::Display) -> Self {
         let mut invalid = Invalid::default();
@@ -234,6 +247,9 @@ mod tests {
         assert_eq!(status.code(), Code::ResourceExhausted);
         let retry = status.get_details_retry_info().unwrap();
         assert_eq!(retry.retry_delay, Some(RETRY_AFTER));
+        assert!(Failure::of_stage("denoiser", "http://d:1", status).is_full());
+        let memory = Status::from(Failure::Exhausted("memory".to_owned()));
+        assert!(!Failure::of_stage("denoiser", "http://d:1", memory).is_full());
     }
 
     #[test]
@@ -257,7 +273,9 @@ mod tests {
         assert_eq!(status.code(), Code::InvalidArgument);
         assert_eq!(status.message(), "denoiser: width: too large");
         assert_eq!(status.get_details_bad_request().unwrap().field_violations.len(), 1);
+        assert!(Failure::of_stage("vae", "v", Status::internal("x")).lost().is_none());
         let down = Failure::of_stage("vae", "http://v:1", Status::unavailable("refused"));
+        assert_eq!(down.lost().map(Status::message), Some("refused"));
         assert_eq!(down.to_string(), "vae: http://v:1 cannot be reached (refused)");
     }
 }

@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct StageStatus {
     gate: Gate,
     job_seconds: Arc<dyn Fn() -> f64 + Send + Sync>,
-    variants: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    variants: Arc<dyn Fn() -> (Vec<String>, Duration) + Send + Sync>,
     watchers: Arc<Semaphore>,
 }
 
@@ -49,14 +49,17 @@ impl StageStatus {
         Self {
             gate: gate.clone(),
             job_seconds: Arc::new(job_seconds),
-            variants: Arc::new(Vec::new),
+            variants: Arc::new(|| (Vec::new(), Duration::ZERO)),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
         }
     }
 
-    /// The same of a stage that has variants of these ids in memory.
+    /// The same of a stage that has variants of these ids in memory, and took so long to make one.
     #[must_use]
-    pub fn with_variants(self, variants: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
+    pub fn with_variants(
+        self,
+        variants: impl Fn() -> (Vec<String>, Duration) + Send + Sync + 'static,
+    ) -> Self {
         Self { variants: Arc::new(variants), ..self }
     }
 
@@ -67,11 +70,13 @@ impl StageStatus {
 
     fn now(&self) -> WatchStatusResponse {
         let count = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        let (variants, pace) = (self.variants)();
         WatchStatusResponse {
             admitted: count(self.gate.admitted()),
             admissible: count(self.gate.limit()),
             job_seconds: (self.job_seconds)(),
-            variants: (self.variants)(),
+            variants,
+            variant_seconds: pace.as_secs_f64(),
             draining: self.gate.shutdown().is_draining(),
         }
     }
@@ -147,8 +152,8 @@ mod tests {
         let gate = Gate::new("the test", 3, &shutdown);
         let made = Arc::new(std::sync::Mutex::new(Vec::new()));
         let variants = Arc::clone(&made);
-        let status =
-            StageStatus::new(&gate, || 2.5).with_variants(move || variants.lock().unwrap().clone());
+        let status = StageStatus::new(&gate, || 2.5)
+            .with_variants(move || (variants.lock().unwrap().clone(), Duration::from_secs(4)));
         let mut told = watch(&status).await.unwrap();
 
         let first = told.next().await.unwrap().unwrap();
@@ -158,7 +163,8 @@ mod tests {
         drop(call);
         assert_eq!(told.next().await.unwrap().unwrap().admitted, 0);
         made.lock().unwrap().push("ab".to_owned());
-        assert_eq!(told.next().await.unwrap().unwrap().variants, ["ab"]);
+        let next = told.next().await.unwrap().unwrap();
+        assert_eq!((next.variants, next.variant_seconds), (vec!["ab".to_owned()], 4.0));
         shutdown.begin();
         assert!(told.next().await.unwrap().unwrap().draining);
         assert!(told.next().await.is_none());

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::{Generation, blocking, incomplete, reader};
 use crate::input::Input;
 use crate::plan::Given;
-use crate::service::FramesEvent;
+use crate::service::{FramesEvent, Place};
 
 /// Messages with frames that wait to be sent.
 const MESSAGES: usize = 4;
@@ -40,6 +40,26 @@ impl Generation<'_> {
             return Ok(0);
         }
         self.begin(index, Stage::VaeEncoder).await?;
+        let mut runs = self.runs(index, Stage::VaeEncoder, &self.stages.vae);
+        loop {
+            let place = runs.place(None).await?;
+            match self.try_to_encode_given(index, given, &place).await {
+                Err(failure) => runs.after(&place, failure).await?,
+                Ok((made, nanos)) => {
+                    *encoded = Some(made);
+                    return Ok(nanos);
+                }
+            }
+        }
+    }
+
+    /// Reads what was given and has it encoded there.
+    async fn try_to_encode_given(
+        &self,
+        index: u32,
+        given: &Given,
+        place: &Place,
+    ) -> Result<(EncodedInput, u64), Failure> {
         let header =
             EncodeHeader { purpose: given.purpose.into(), seed: self.plan.sampling_of(index).seed };
         let (sender, requests) = mpsc::channel(MESSAGES);
@@ -62,12 +82,10 @@ impl Generation<'_> {
             }
         });
         // What keeps the frames from being read is why the call fails.
-        let encoding = self.encode_frames(index, given, requests);
+        let encoding = self.encode_frames(index, given, requests, place);
         let (read, made) = tokio::join!(reading, encoding);
         read?;
-        let (made, nanos) = made?;
-        *encoded = Some(made);
-        Ok(nanos)
+        made
     }
 
     /// Frames that are encoded of what was given.
@@ -80,6 +98,7 @@ impl Generation<'_> {
         index: u32,
         given: &Given,
         requests: mpsc::Receiver<EncodeRequest>,
+        place: &Place,
     ) -> Result<(EncodedInput, u64), Failure> {
         let [frames, channels, height, width] = self.plan.latents.shape();
         let (name, frames) = match given.purpose {
@@ -91,7 +110,7 @@ impl Generation<'_> {
         };
         let num_frames = self.encoded_frames() as u32;
         let shape = [frames, channels, height, width];
-        let mut call = self.stages.encode_frames(requests, shape, self.terms).await?;
+        let mut call = place.encode_frames(requests, shape, self.terms).await?;
         let (mut latents, mut summary) = (None, None);
         while let Some(event) = call.next().await? {
             match event {

@@ -7,7 +7,7 @@ use cogwheel_service::Failure;
 use cogwheel_tensor::Tensor;
 use tonic::Streaming;
 
-use super::{Peer, Stages, Terms};
+use super::{Place, Terms};
 
 /// What the denoiser tells.
 pub(crate) enum DenoiseEvent {
@@ -25,13 +25,13 @@ pub(crate) enum DenoiseEvent {
 
 /// A call of the denoiser; dropping it stops the loop within a step.
 pub(crate) struct DenoiseCall<'a> {
-    peer: &'a Peer,
+    place: &'a Place,
     responses: Streaming<DenoiseResponse>,
     inbox: TensorInbox,
     shape: [usize; 4],
 }
 
-impl Stages {
+impl Place {
     /// Runs a sampling loop; `shape` is that of the latents.
     ///
     /// # Errors
@@ -43,20 +43,24 @@ impl Stages {
         shape: [usize; 4],
         terms: Terms,
     ) -> Result<DenoiseCall<'_>, Failure> {
-        let peer = &self.denoiser;
         let mut requests = vec![DenoiseRequest { part: Some(Part::Header(header)) }];
         for (name, tensor) in &tensors {
             let parts = tensor_parts(name, tensor).map(Part::Tensor);
             requests.extend(parts.map(|part| DenoiseRequest { part: Some(part) }));
         }
-        let mut client = DenoiserServiceClient::new(peer.channel.clone());
+        let mut client = DenoiserServiceClient::new(self.channel());
         let responses = client
             .denoise(terms.request(tokio_stream::iter(requests)))
             .await
-            .map_err(|status| peer.failure(status))?
+            .map_err(|status| self.failure(status))?
             .into_inner();
         let limit = shape.iter().product::<usize>().saturating_mul(size_of::<f32>());
-        Ok(DenoiseCall { peer, responses, inbox: TensorInbox::new(&["latents"], limit), shape })
+        Ok(DenoiseCall {
+            place: self,
+            responses,
+            inbox: TensorInbox::new(&["latents"], limit),
+            shape,
+        })
     }
 }
 
@@ -68,9 +72,10 @@ impl DenoiseCall<'_> {
     pub(crate) async fn next(&mut self) -> Result<Option<DenoiseEvent>, Failure> {
         loop {
             let message = self.responses.message().await;
-            let Some(response) = message.map_err(|status| self.peer.failure(status))? else {
+            let Some(response) = message.map_err(|status| self.place.failure(status))? else {
                 return Ok(None);
             };
+            self.place.hear();
             match response.event {
                 Some(Event::QueuePosition(position)) => {
                     return Ok(Some(DenoiseEvent::Queued(position)));
@@ -78,7 +83,7 @@ impl DenoiseCall<'_> {
                 Some(Event::StepCompleted(step)) => return Ok(Some(DenoiseEvent::Step(step))),
                 Some(Event::Summary(summary)) => return Ok(Some(DenoiseEvent::Summary(summary))),
                 Some(Event::Latents(part)) => {
-                    if let Some(tensor) = self.peer.receive(&mut self.inbox, part, &self.shape)? {
+                    if let Some(tensor) = self.place.receive(&mut self.inbox, part, &self.shape)? {
                         return Ok(Some(DenoiseEvent::Latents(tensor)));
                     }
                 }

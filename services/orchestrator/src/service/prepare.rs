@@ -5,7 +5,7 @@ use cogwheel_api::denoiser::v1::{
 use cogwheel_service::Failure;
 use tonic::Streaming;
 
-use super::{Peer, Stages, Terms};
+use super::{Place, Terms};
 
 /// What the denoiser tells of a variant that is made before anybody runs with it.
 pub(crate) enum PrepareEvent {
@@ -17,11 +17,11 @@ pub(crate) enum PrepareEvent {
 
 /// A call of the denoiser; dropping it stops the merge within a tensor.
 pub(crate) struct PrepareCall<'a> {
-    peer: &'a Peer,
+    place: &'a Place,
     responses: Streaming<PrepareVariantResponse>,
 }
 
-impl Stages {
+impl Place {
     /// Has the denoiser make a variant of these adapters, which stays in memory if it is `pinned`, and does so no longer
     /// than others, and is not made, where that is false.
     ///
@@ -33,12 +33,11 @@ impl Stages {
         pinned: Option<bool>,
         terms: Terms,
     ) -> Result<PrepareCall<'_>, Failure> {
-        let peer = &self.denoiser;
-        let mut client = DenoiserServiceClient::new(peer.channel.clone());
+        let mut client = DenoiserServiceClient::new(self.channel());
         let request = terms.request(PrepareVariantRequest { adapters, pinned });
         let responses = client.prepare_variant(request).await;
-        let responses = responses.map_err(|status| peer.failure(status))?.into_inner();
-        Ok(PrepareCall { peer, responses })
+        let responses = responses.map_err(|status| self.failure(status))?.into_inner();
+        Ok(PrepareCall { place: self, responses })
     }
 }
 
@@ -50,9 +49,10 @@ impl PrepareCall<'_> {
     pub(crate) async fn next(&mut self) -> Result<Option<PrepareEvent>, Failure> {
         loop {
             let message = self.responses.message().await;
-            let Some(response) = message.map_err(|status| self.peer.failure(status))? else {
+            let Some(response) = message.map_err(|status| self.place.failure(status))? else {
                 return Ok(None);
             };
+            self.place.hear();
             match response.event {
                 Some(Event::VariantMerging(merging)) => {
                     return Ok(Some(PrepareEvent::Merging(merging)));

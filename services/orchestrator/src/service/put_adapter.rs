@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-use super::{Stages, Terms};
+use super::{Place, Terms};
 use crate::registry::RegisteredAdapter;
 
 /// Bytes of one message: well below what gRPC takes, large enough that messages cost nothing.
@@ -20,8 +20,8 @@ const CHUNK: usize = 1 << 20;
 /// Chunks read ahead of the network.
 const READ_AHEAD: usize = 2;
 
-impl Stages {
-    /// Hands an adapter's files over to the denoiser, in bounded memory.
+impl Place {
+    /// Hands an adapter's files over to the denoiser, in bounded memory. Gives whether they were there before.
     ///
     /// # Errors
     /// What the stage answers, or that the file is not what it was when it was registered.
@@ -29,14 +29,13 @@ impl Stages {
         &self,
         adapter: &Arc<RegisteredAdapter>,
         terms: Terms,
-    ) -> Result<(), Failure> {
-        let peer = &self.denoiser;
+    ) -> Result<bool, Failure> {
         let (sender, requests) = mpsc::channel(READ_AHEAD);
         let reading = tokio::task::spawn_blocking({
             let adapter = Arc::clone(adapter);
             move || read(&adapter, &sender)
         });
-        let mut client = DenoiserServiceClient::new(peer.channel.clone());
+        let mut client = DenoiserServiceClient::new(self.channel());
         let answer = client.put_adapter(terms.request(ReceiverStream::new(requests))).await;
         // A file that cannot be read is why the denoiser found it too short.
         let unreadable = |error: io::Error| {
@@ -49,14 +48,14 @@ impl Stages {
             ))
         };
         reading.await.map_err(|error| Failure::Internal(error.to_string()))?.map_err(unreadable)?;
-        answer.map(drop).map_err(|status| match status.code() {
+        answer.map(|answer| answer.into_inner().known).map_err(|status| match status.code() {
             // The request is in order, and so was the file: it has been written over since.
             Code::InvalidArgument => {
                 let (name, answer) = (adapter.name(), status.message());
                 tracing::warn!(name, answer, "the denoiser refuses an adapter that was registered");
                 Failure::Unfit(format!("adapter '{name}': its file is not what was registered"))
             }
-            _ => peer.failure(status),
+            _ => self.failure(status),
         })
     }
 }

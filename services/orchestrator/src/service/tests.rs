@@ -1,3 +1,5 @@
+mod lost;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -13,7 +15,9 @@ use cogwheel_api::textencoder::v1::text_encoder_service_server::{
     TextEncoderService, TextEncoderServiceServer,
 };
 use cogwheel_api::textencoder::v1::{EncodeRequest, EncodeResponse, encode_response::Event};
-use cogwheel_service::{Connector, memory_listener};
+use cogwheel_service::{Address, Connector, Failure, connect, memory_listener};
+use cogwheel_tensor::Tensor;
+use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
 use super::*;
@@ -120,29 +124,17 @@ fn serve(name: &'static str, routes: Routes) -> Connector {
     connector
 }
 
-/// What a request with an adapter comes to where the denoiser is like this, and how often the
-/// adapter was put there.
-async fn generate(lacking: u32, put: Result<(), Failure>) -> (Status, u32) {
-    generate_with(lacking, put, false).await
-}
-
-/// The same with a denoiser that makes variants ahead or does not.
-async fn generate_with(lacking: u32, put: Result<(), Failure>, prepares: bool) -> (Status, u32) {
+/// An orchestrator of a text encoder of zeros, this denoiser, and this vae or none, which has the adapter `neon`.
+fn orchestrator_of(denoiser: Address, vae: Option<Address>) -> GenerationServiceClient<Channel> {
     let checkpoint = Checkpoint::open(&demo("model")).unwrap();
     let shape = [checkpoint.defaults().max_sequence_length, checkpoint.transformer.text_embed_dim];
-    let puts = Arc::new(AtomicU32::new(0));
-    let denoiser = Denoiser { lacking: lacking.into(), prepares, puts: Arc::clone(&puts), put };
     let text_encoder = TextEncoderServiceServer::new(TextEncoder(shape));
-    let text_encoder = serve("text encoder", Routes::new(text_encoder));
+    let text_encoder = Address::Memory(serve("text encoder", Routes::new(text_encoder)));
     let neon = RegisteredAdapter::open(&demo("adapters/neon"), None, None, &checkpoint).unwrap();
+    let vae = vae.unwrap_or_else(|| text_encoder.clone());
     let settings = Settings {
         model: demo("model"),
-        vae: Address::Memory(text_encoder.clone()),
-        text_encoder: Address::Memory(text_encoder),
-        denoiser: Address::Memory(serve(
-            "denoiser",
-            Routes::new(DenoiserServiceServer::new(denoiser)),
-        )),
+        stages: StagesArgs::of(text_encoder, denoiser, vae),
         limits: RequestLimits::default(),
         adapters: AdapterArgs::default(),
         enhancer: EnhancerArgs::default(),
@@ -152,7 +144,21 @@ async fn generate_with(lacking: u32, put: Result<(), Failure>, prepares: bool) -
     };
     let (connector, listener) = memory_listener();
     tokio::spawn(async move { run(settings, listener, LIMITS, &Shutdown::new()).await });
-    let mut client = GenerationServiceClient::new(connect(&Address::Memory(connector)));
+    GenerationServiceClient::new(connect(&Address::Memory(connector)))
+}
+
+/// What a request with an adapter comes to where the denoiser is like this, and how often the
+/// adapter was put there.
+async fn generate(lacking: u32, put: Result<(), Failure>) -> (Status, u32) {
+    generate_with(lacking, put, false).await
+}
+
+/// The same with a denoiser that makes variants ahead or does not.
+async fn generate_with(lacking: u32, put: Result<(), Failure>, prepares: bool) -> (Status, u32) {
+    let puts = Arc::new(AtomicU32::new(0));
+    let denoiser = Denoiser { lacking: lacking.into(), prepares, puts: Arc::clone(&puts), put };
+    let denoiser = serve("denoiser", Routes::new(DenoiserServiceServer::new(denoiser)));
+    let mut client = orchestrator_of(Address::Memory(denoiser), None);
     let adapters = vec![AdapterChoice { name: "neon".to_owned(), scale: None }];
     let request = GenerateVideoRequest { prompt: "x".to_owned(), adapters, ..Default::default() };
     let mut responses = client.generate_video(request).await.unwrap().into_inner();
@@ -181,7 +187,7 @@ async fn an_adapter_is_handed_over_while_the_prompt_is_encoded() {
 #[tokio::test]
 async fn a_denoiser_that_never_keeps_an_adapter_is_unavailable_and_the_request_not_to_blame() {
     let (status, puts) = generate(u32::MAX, Ok(())).await;
-    assert_eq!((status.code(), puts), (Code::Unavailable, 3), "{status}");
+    assert_eq!((status.code(), puts), (Code::Unavailable, 16), "{status}");
     assert!(status.message().contains("adapter 'neon'"), "{status}");
 }
 

@@ -7,7 +7,7 @@ use cogwheel_service::Failure;
 use cogwheel_tensor::Tensor;
 use tonic::Streaming;
 
-use super::{Peer, Stages, Terms};
+use super::{Place, Terms};
 
 /// What the text encoder tells.
 pub(crate) enum EncodeEvent {
@@ -21,13 +21,13 @@ pub(crate) enum EncodeEvent {
 
 /// A call of the text encoder; dropping it stops the work.
 pub(crate) struct EncodeCall<'a> {
-    peer: &'a Peer,
+    place: &'a Place,
     responses: Streaming<EncodeResponse>,
     inbox: TensorInbox,
     shape: [usize; 3],
 }
 
-impl Stages {
+impl Place {
     /// Encodes prompts; `shape` is that of their embeddings.
     ///
     /// # Errors
@@ -38,15 +38,19 @@ impl Stages {
         shape: [usize; 3],
         terms: Terms,
     ) -> Result<EncodeCall<'_>, Failure> {
-        let peer = &self.text_encoder;
-        let mut client = TextEncoderServiceClient::new(peer.channel.clone());
+        let mut client = TextEncoderServiceClient::new(self.channel());
         let responses = client
             .encode(terms.request(EncodeRequest { prompts }))
             .await
-            .map_err(|status| peer.failure(status))?
+            .map_err(|status| self.failure(status))?
             .into_inner();
         let limit = shape.iter().product::<usize>().saturating_mul(size_of::<f32>());
-        Ok(EncodeCall { peer, responses, inbox: TensorInbox::new(&["embeddings"], limit), shape })
+        Ok(EncodeCall {
+            place: self,
+            responses,
+            inbox: TensorInbox::new(&["embeddings"], limit),
+            shape,
+        })
     }
 }
 
@@ -58,16 +62,17 @@ impl EncodeCall<'_> {
     pub(crate) async fn next(&mut self) -> Result<Option<EncodeEvent>, Failure> {
         loop {
             let message = self.responses.message().await;
-            let Some(response) = message.map_err(|status| self.peer.failure(status))? else {
+            let Some(response) = message.map_err(|status| self.place.failure(status))? else {
                 return Ok(None);
             };
+            self.place.hear();
             match response.event {
                 Some(Event::QueuePosition(position)) => {
                     return Ok(Some(EncodeEvent::Queued(position)));
                 }
                 Some(Event::Summary(summary)) => return Ok(Some(EncodeEvent::Summary(summary))),
                 Some(Event::Embeddings(part)) => {
-                    if let Some(tensor) = self.peer.receive(&mut self.inbox, part, &self.shape)? {
+                    if let Some(tensor) = self.place.receive(&mut self.inbox, part, &self.shape)? {
                         return Ok(Some(EncodeEvent::Embeddings(tensor)));
                     }
                 }

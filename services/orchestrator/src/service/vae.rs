@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::{Peer, Stages, Terms};
+use super::{Place, Terms};
 
 /// What the vae tells.
 pub(crate) enum DecodeEvent {
@@ -27,13 +27,13 @@ pub(crate) enum DecodeEvent {
 
 /// A call of the vae; dropping it stops the work within a chunk.
 pub(crate) struct DecodeCall<'a> {
-    peer: &'a Peer,
+    place: &'a Place,
     responses: Streaming<DecodeResponse>,
     inbox: TensorInbox,
     size: VideoSize,
 }
 
-impl Stages {
+impl Place {
     /// Decodes latents into a video of this size.
     ///
     /// # Errors
@@ -44,18 +44,17 @@ impl Stages {
         size: VideoSize,
         terms: Terms,
     ) -> Result<DecodeCall<'_>, Failure> {
-        let peer = &self.vae;
         let parts = tensor_parts("latents", &latents);
         let requests = parts.map(|part| DecodeRequest { latents: Some(part) });
-        let mut client = VaeServiceClient::new(peer.channel.clone());
+        let mut client = VaeServiceClient::new(self.channel());
         let responses = client
             .decode(terms.request(tokio_stream::iter(requests)))
             .await
-            .map_err(|status| peer.failure(status))?
+            .map_err(|status| self.failure(status))?
             .into_inner();
         let values = [size.num_frames, size.height, size.width, 3].map(|value| value as usize);
         let limit = values.iter().fold(size_of::<f32>(), |bytes, &n| bytes.saturating_mul(n));
-        Ok(DecodeCall { peer, responses, inbox: TensorInbox::new(&["frames"], limit), size })
+        Ok(DecodeCall { place: self, responses, inbox: TensorInbox::new(&["frames"], limit), size })
     }
 }
 
@@ -75,13 +74,13 @@ pub(crate) enum FramesEvent {
 
 /// A call of the vae's encoder; dropping it stops the work within a chunk.
 pub(crate) struct FramesCall<'a> {
-    peer: &'a Peer,
+    place: &'a Place,
     responses: Streaming<EncodeResponse>,
     inbox: TensorInbox,
     shape: [usize; 4],
 }
 
-impl Stages {
+impl Place {
     /// Encodes the frames that come in `requests`; `shape` is that of the latents.
     ///
     /// # Errors
@@ -92,15 +91,19 @@ impl Stages {
         shape: [usize; 4],
         terms: Terms,
     ) -> Result<FramesCall<'_>, Failure> {
-        let peer = &self.vae;
-        let mut client = VaeServiceClient::new(peer.channel.clone());
+        let mut client = VaeServiceClient::new(self.channel());
         let responses = client
             .encode(terms.request(ReceiverStream::new(requests)))
             .await
-            .map_err(|status| peer.failure(status))?
+            .map_err(|status| self.failure(status))?
             .into_inner();
         let limit = shape.iter().product::<usize>().saturating_mul(size_of::<f32>());
-        Ok(FramesCall { peer, responses, inbox: TensorInbox::new(&["latents"], limit), shape })
+        Ok(FramesCall {
+            place: self,
+            responses,
+            inbox: TensorInbox::new(&["latents"], limit),
+            shape,
+        })
     }
 }
 
@@ -113,9 +116,10 @@ impl FramesCall<'_> {
         use encode_response::Event;
         loop {
             let message = self.responses.message().await;
-            let Some(response) = message.map_err(|status| self.peer.failure(status))? else {
+            let Some(response) = message.map_err(|status| self.place.failure(status))? else {
                 return Ok(None);
             };
+            self.place.hear();
             match response.event {
                 Some(Event::QueuePosition(position)) => {
                     return Ok(Some(FramesEvent::Queued(position)));
@@ -124,7 +128,7 @@ impl FramesCall<'_> {
                 Some(Event::TilesEncoded(tiles)) => return Ok(Some(FramesEvent::Tiles(tiles))),
                 Some(Event::Summary(summary)) => return Ok(Some(FramesEvent::Summary(summary))),
                 Some(Event::Latents(part)) => {
-                    if let Some(tensor) = self.peer.receive(&mut self.inbox, part, &self.shape)? {
+                    if let Some(tensor) = self.place.receive(&mut self.inbox, part, &self.shape)? {
                         return Ok(Some(FramesEvent::Latents(tensor)));
                     }
                 }
@@ -142,9 +146,10 @@ impl DecodeCall<'_> {
     pub(crate) async fn next(&mut self) -> Result<Option<DecodeEvent>, Failure> {
         loop {
             let message = self.responses.message().await;
-            let Some(response) = message.map_err(|status| self.peer.failure(status))? else {
+            let Some(response) = message.map_err(|status| self.place.failure(status))? else {
                 return Ok(None);
             };
+            self.place.hear();
             match response.event {
                 Some(Event::QueuePosition(position)) => {
                     return Ok(Some(DecodeEvent::Queued(position)));
@@ -152,7 +157,7 @@ impl DecodeCall<'_> {
                 Some(Event::TilesDecoded(tiles)) => return Ok(Some(DecodeEvent::Tiles(tiles))),
                 Some(Event::Summary(summary)) => return Ok(Some(DecodeEvent::Summary(summary))),
                 Some(Event::Frames(part)) => {
-                    let complete = self.inbox.push(part).map_err(|e| self.peer.broken(&e))?;
+                    let complete = self.inbox.push(part).map_err(|e| self.place.broken(&e))?;
                     if let Some(frames) = complete.and_then(|name| self.inbox.take(&name)) {
                         self.check(&frames)?;
                         return Ok(Some(DecodeEvent::Frames(frames)));
@@ -169,6 +174,6 @@ impl DecodeCall<'_> {
             return Ok(());
         }
         let found = format!("{} {:?}", frames.dtype(), frames.shape());
-        Err(self.peer.broken(&format!("expected frames of {frame:?} in F32, found {found}")))
+        Err(self.place.broken(&format!("expected frames of {frame:?} in F32, found {found}")))
     }
 }

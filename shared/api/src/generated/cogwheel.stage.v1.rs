@@ -20,6 +20,9 @@ pub struct WatchStatusResponse {
     /// Whether it takes no new calls because it is about to end.
     #[prost(bool, tag = "5")]
     pub draining: bool,
+    /// Seconds that it took to make a variant lately; 0 while none has been made.
+    #[prost(double, tag = "6")]
+    pub variant_seconds: f64,
 }
 /// Generated client implementations.
 pub mod stage_service_client {

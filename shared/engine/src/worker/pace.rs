@@ -3,19 +3,19 @@ use std::{
     time::Duration,
 };
 
-/// How much a job counts; all before it count for the rest.
+/// How much a piece counts; all before it count for the rest.
 const SHARE: f64 = 0.25;
 
-/// What jobs took lately: a mean in which each counts less than the one after it.
+/// What pieces of work took lately: a mean in which each counts less than the one after it.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
-    /// Nanoseconds; 0 while no job has ended.
+pub struct Pace {
+    /// Nanoseconds; 0 while none has ended.
     mean: AtomicU64,
 }
 
 impl Pace {
-    /// A job has taken so long. Told by one thread.
-    pub(super) fn took(&self, elapsed: Duration) {
+    /// One has taken so long. Of two that are told at the same moment one may not count.
+    pub fn took(&self, elapsed: Duration) {
         let elapsed = elapsed.as_nanos() as f64;
         let mean = match self.mean.load(Ordering::Relaxed) {
             0 => elapsed,
@@ -24,7 +24,8 @@ impl Pace {
         self.mean.store((mean as u64).max(1), Ordering::Relaxed);
     }
 
-    pub(super) fn mean(&self) -> Duration {
+    /// The mean; zero while none has ended.
+    pub fn mean(&self) -> Duration {
         Duration::from_nanos(self.mean.load(Ordering::Relaxed))
     }
 }

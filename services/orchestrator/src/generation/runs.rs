@@ -1,0 +1,73 @@
+use cogwheel_api::generation::v1::{Notice, Stage, generate_video_response::Event};
+use cogwheel_service::Failure;
+
+use super::Generation;
+use crate::service::{Place, Replicas};
+
+/// How often a stage is run for one piece of work whose replicas are lost on the way.
+const MAX_RUNS: u32 = 3;
+/// How often a full replica is come back to. Each time something has changed, or half a second has passed.
+const MAX_FULL: u32 = 1000;
+
+/// The runs of one stage for one piece of work. Stages are deterministic, so what one replica began another does again, to
+/// the same result.
+pub(super) struct Runs<'a> {
+    generation: &'a Generation<'a>,
+    index: u32,
+    stage: Stage,
+    replicas: &'a Replicas,
+    /// Runs that were cut.
+    cut: u32,
+    full: u32,
+}
+
+impl<'a> Generation<'a> {
+    /// Runs for video `index`.
+    pub(super) fn runs(&'a self, index: u32, stage: Stage, replicas: &'a Replicas) -> Runs<'a> {
+        Runs { generation: self, index, stage, replicas, cut: 0, full: 0 }
+    }
+}
+
+impl Runs<'_> {
+    /// Where it runs next; `variant` is what is needed there.
+    ///
+    /// # Errors
+    /// That no replica can be reached, or that the caller left.
+    pub(super) async fn place(&self, variant: Option<&str>) -> Result<Place, Failure> {
+        if let Some(place) = self.replicas.try_choose(variant) {
+            return Ok(place);
+        }
+        let waiting = self.replicas.waiting();
+        if waiting > 0 {
+            self.generation.queued(self.index, self.stage, waiting).await?;
+        }
+        self.replicas.choose(variant).await
+    }
+
+    /// Whether it is worth another run after this failure. What a replica refused because it is full or about to end goes
+    /// to another, and what was cut is told to the client and done again.
+    ///
+    /// # Errors
+    /// The failure, where it is another one or there were too many.
+    pub(super) async fn after(&mut self, place: &Place, failure: Failure) -> Result<(), Failure> {
+        if failure.is_full() && self.full < MAX_FULL {
+            self.full += 1;
+            place.set_full();
+            return Ok(());
+        }
+        let Some(status) = failure.lost() else { return Err(failure) };
+        place.lose(status.clone());
+        let (stage, address) = (self.replicas.stage(), place.address());
+        tracing::warn!(stage, address, %failure, begun = place.has_begun(), "a call was lost");
+        if !place.has_begun() {
+            return if self.replicas.may_retry() { Ok(()) } else { Err(failure) };
+        }
+        self.cut += 1;
+        if self.cut == MAX_RUNS {
+            return Err(failure);
+        }
+        // Progress goes back.
+        let message = format!("the {stage} was lost at its work, which is done again: {failure}");
+        self.generation.tell(self.index, Event::Notice(Notice { message })).await
+    }
+}

@@ -1,0 +1,86 @@
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use cogwheel_service::Address;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Pool, Replica};
+use crate::settings::StageAddress;
+
+/// Addresses of one name that are used; the rest of a longer answer is left out.
+const MAX_ADDRESSES: usize = 64;
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Gives the pool the replicas at these addresses; those of a name come and go with what it stands for.
+pub(super) fn begin(
+    pool: &Arc<Pool>,
+    addresses: &[StageAddress],
+    every: Duration,
+) -> Vec<AbortOnDropHandle<()>> {
+    let mut resolving = Vec::new();
+    for address in addresses {
+        match address {
+            StageAddress::One(address) => {
+                let replica = Replica::begin(pool, address);
+                pool.list().push(replica);
+            }
+            StageAddress::Name { host, port } => {
+                let task = keep_resolved(Arc::downgrade(pool), host.clone(), *port, every);
+                resolving.push(AbortOnDropHandle::new(tokio::spawn(task)));
+            }
+        }
+    }
+    resolving
+}
+
+/// Resolves a name over and over. What it last stood for stays in use when it cannot be resolved.
+async fn keep_resolved(pool: Weak<Pool>, host: String, port: u16, every: Duration) {
+    let mut known: Vec<(SocketAddr, Arc<Replica>)> = Vec::new();
+    loop {
+        let lookup = tokio::net::lookup_host((host.as_str(), port));
+        let found = match tokio::time::timeout(ANSWER, lookup).await {
+            Ok(Ok(found)) => found.take(MAX_ADDRESSES).collect::<BTreeSet<_>>(),
+            Ok(Err(error)) => {
+                tracing::warn!(host, %error, "a stage's name cannot be resolved");
+                BTreeSet::new()
+            }
+            Err(_) => {
+                tracing::warn!(host, "a stage's name is not resolved in time");
+                BTreeSet::new()
+            }
+        };
+        let Some(pool) = pool.upgrade() else { return };
+        if !found.is_empty() {
+            update(&pool, &mut known, &found);
+        }
+        drop(pool);
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// Adds the replicas that are new and removes those that are gone; calls that run on these go on.
+fn update(
+    pool: &Arc<Pool>,
+    known: &mut Vec<(SocketAddr, Arc<Replica>)>,
+    found: &BTreeSet<SocketAddr>,
+) {
+    let (kept, gone): (Vec<_>, Vec<_>) =
+        known.drain(..).partition(|(address, _)| found.contains(address));
+    *known = kept;
+    let new = found.iter().filter(|new| known.iter().all(|(address, _)| address != *new));
+    let new: Vec<_> = new
+        .filter_map(|socket| {
+            let address: Address = format!("http://{socket}").parse().ok()?;
+            Some((*socket, Replica::begin(pool, &address)))
+        })
+        .collect();
+    let mut list = pool.list();
+    list.retain(|replica| gone.iter().all(|(_, gone)| !Arc::ptr_eq(gone, replica)));
+    list.extend(new.iter().map(|(_, replica)| Arc::clone(replica)));
+    drop(list);
+    known.extend(new);
+    pool.tell_change();
+}
