@@ -1,13 +1,14 @@
+mod palette;
+
 use gif::{Encoder, Frame, Repeat};
+
+use palette::Indexed;
 
 use crate::frame::check_frame_rate;
 use crate::{FrameSize, VideoError};
 
 /// Delays are whole hundredths of a second, and browsers show one below two hundredths as ten: 50 is the fastest that plays right.
 pub(crate) const MAX_FPS: u32 = 50;
-
-/// NeuQuant's sampling step, 1 (every pixel) to 30. At 3 a frame is within 0.4 dB of 1 in less than half of the time.
-const PALETTE_SPEED: i32 = 3;
 
 /// Writes an animated GIF frame by frame.
 ///
@@ -33,7 +34,8 @@ impl GifEncoder {
 
     /// `rgb` has the clip's size.
     pub(crate) fn push(&mut self, frame: usize, rgb: &[u8]) -> Result<(), VideoError> {
-        let mut image = Frame::from_rgb_speed(self.width, self.height, rgb, PALETTE_SPEED);
+        let Indexed { palette, indices } = palette::indexed(rgb);
+        let mut image = Frame::from_palette_pixels(self.width, self.height, indices, palette, None);
         image.delay = delay(frame, self.fps);
         Ok(self.encoder.write_frame(&image)?)
     }
