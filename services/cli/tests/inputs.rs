@@ -93,7 +93,10 @@ fn a_video_made_of_a_folder_is_made_again_from_the_pictures_that_were_used() {
         command.args(["generate", "--num-inference-steps", "2", "--model"]).arg(root(DEMO));
         command.args(video).arg("--output").arg(output).args(arguments).output().unwrap()
     };
-    made(run(&first, &["--prompt", "a red circle", "--seed", "7"]));
+    // Of another system; no picture at all.
+    fs::write(pictures.join("._00.png"), "\0\u{5}\u{16}\u{7}").unwrap();
+    let told = made(run(&first, &["--prompt", "a red circle", "--seed", "7"]));
+    assert!(told.contains("note: of the video's 20 pictures the first 17 are read"), "{told}");
     // One that was not used is no part of it.
     fs::write(pictures.join("19.png"), picture_of(32, 32)).unwrap();
     let from = ["--from", first.to_str().unwrap()];

@@ -58,7 +58,8 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "video")]
     pub image: Option<PathBuf>,
     /// Video the new one is made of, or that controls it where the model wants one: MP4 (H.264), GIF, or a folder
-    /// of pictures in the order of their names. Its first frames are taken, and resized to the new one's size
+    /// of pictures in the order of their names, hidden files apart. Its first frames are taken, and resized to the new
+    /// one's size; of a folder no more are read than that, at most 1000
     #[arg(long, value_name = "FILE|FOLDER")]
     pub video: Option<PathBuf>,
     /// How far to depart from --video, above 0 and at most 1 [default: 0.8]

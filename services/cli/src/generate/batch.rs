@@ -145,6 +145,12 @@ impl Batch {
         }
     }
 
+    /// The most frames that a line asks for, where each asks for some or `otherwise` says how many.
+    pub(super) fn num_frames(&self, otherwise: Option<u32>) -> Option<u32> {
+        let of_line = |line: &Line| line.settings.num_frames.or(otherwise);
+        self.lines.iter().map(of_line).try_fold(0, |most, of_line| Some(most.max(of_line?)))
+    }
+
     /// The number of the last line.
     pub(super) fn last(&self) -> u32 {
         self.lines.last().map_or(0, |line| line.number)

@@ -1,6 +1,7 @@
 //! `--image` and `--video`: files that go to the server as they are.
 
-use std::cmp::Ordering;
+mod folder;
+
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -13,16 +14,18 @@ use cogwheel_weights::Digest;
 
 /// Most bytes of an image or video: what a request may hold, which has room for the prompts beside it.
 const MAX_BYTES: u64 = (MAX_REQUEST_BYTES - (1 << 20)) as u64;
-/// Most pictures of a folder that are looked at: more than any model makes frames.
+/// Most pictures of a folder that are read where nobody says how many are wanted: more than any model makes frames.
 const MAX_PICTURES: usize = 1000;
-/// Endings of pictures' names; whatever else lies in the folder is none.
-const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+
+const VIDEO: &str = "--video";
 
 /// What a command brings beside its prompt.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Brought {
     pub(super) image: Option<Bytes>,
     pub(super) video: Option<InputVideo>,
+    /// What was left out, in plain words.
+    pub(super) note: Option<String>,
 }
 
 /// Why a file does not go to the server.
@@ -46,12 +49,11 @@ impl Brought {
         video: Option<&Path>,
         num_frames: Option<u32>,
     ) -> Result<Self, Fatal> {
-        let image = image.map(|path| file("--image", path, &mut 0)).transpose();
-        let video = video.map(|path| self::video(path, num_frames)).transpose();
-        Ok(Self {
-            image: image.map_err(Fatal::usage)?,
-            video: video.map_err(Fatal::usage)?.map(|source| InputVideo { source: Some(source) }),
-        })
+        let image = image.map(|path| file("--image", path, MAX_BYTES)).transpose();
+        let image = image.map_err(Fatal::usage)?;
+        let Some(path) = video else { return Ok(Self { image, video: None, note: None }) };
+        let (source, note) = self::video(path, num_frames).map_err(Fatal::usage)?;
+        Ok(Self { image, video: Some(InputVideo { source: Some(source) }), note })
     }
 
     /// As the server tells them of what it made a video of so many frames from.
@@ -70,94 +72,72 @@ impl Brought {
     }
 }
 
-fn video(path: &Path, num_frames: Option<u32>) -> Result<Source, BroughtError> {
-    const OPTION: &str = "--video";
+/// A video's file, or the pictures of a folder, with what there is to tell of those that were left out.
+fn video(path: &Path, num_frames: Option<u32>) -> Result<(Source, Option<String>), BroughtError> {
     if !path.is_dir() {
-        return file(OPTION, path, &mut 0).map(Source::File);
+        return Ok((Source::File(file(VIDEO, path, MAX_BYTES)?), None));
     }
-    let failed = |source| BroughtError::Io { option: OPTION, path: path.to_path_buf(), source };
-    let mut paths = Vec::new();
-    for entry in path.read_dir().map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        if PICTURES.iter().any(|picture| ending.eq_ignore_ascii_case(picture)) {
-            paths.push(path);
-        }
+    let failed = |source| BroughtError::Io { option: VIDEO, path: path.to_path_buf(), source };
+    let unfit = |expected: String, found: String| {
+        let path = path.to_path_buf();
+        BroughtError::Unfit { option: VIDEO, path, expected, found }
+    };
+    let mut paths = folder::pictures(path).map_err(failed)?;
+    let count = paths.len();
+    if count == 0 {
+        let expected = "a folder with pictures (.png, .jpg, .jpeg or .webp)".to_owned();
+        return Err(unfit(expected, "none in it".to_owned()));
     }
-    paths.sort_by(|a, b| in_order(&name(a), &name(b)));
-    if paths.is_empty() {
-        return Err(BroughtError::Unfit {
-            option: OPTION,
-            path: path.to_path_buf(),
-            expected: "a folder with pictures (.png, .jpg, .jpeg or .webp)".to_owned(),
-            found: "none in it".to_owned(),
-        });
+    // None at all would be refused for another reason than there is.
+    paths.truncate(num_frames.map_or(MAX_PICTURES, |count| count.max(1) as usize));
+    // All of them before one is read: the folder is too large, not the picture that comes last.
+    let mut total = 0_u64;
+    for path in &paths {
+        let size = path.metadata().map(|metadata| metadata.len());
+        let failed = |source| BroughtError::Io { option: VIDEO, path: path.clone(), source };
+        total = total.saturating_add(size.map_err(failed)?);
     }
-    let wanted = num_frames.map_or(MAX_PICTURES, |count| count as usize).min(MAX_PICTURES);
-    let mut total = 0;
-    let files: Result<_, _> =
-        paths.iter().take(wanted).map(|path| file(OPTION, path, &mut total)).collect();
-    Ok(Source::Pictures(Pictures { files: files? }))
+    if total > MAX_BYTES {
+        let pictures = paths.len();
+        let expected =
+            format!("pictures of at most {MAX_BYTES} bytes, which a request has room for");
+        let fewer = if num_frames.is_none() { " (--num-frames wants fewer)" } else { "" };
+        return Err(unfit(expected, format!("{total} bytes in {pictures} pictures{fewer}")));
+    }
+    let mut left = MAX_BYTES;
+    let mut files = Vec::with_capacity(paths.len());
+    for path in &paths {
+        let file = file(VIDEO, path, left)?;
+        left -= file.len() as u64;
+        files.push(file);
+    }
+    let note = (files.len() < count)
+        .then(|| format!("of the video's {count} pictures the first {} are read", files.len()));
+    Ok((Source::Pictures(Pictures { files }), note))
 }
 
-/// A regular file's bytes, which together with the `total` so far are not too many.
-fn file(option: &'static str, path: &Path, total: &mut u64) -> Result<Bytes, BroughtError> {
+/// A regular file's bytes, of which there are at most `max`.
+fn file(option: &'static str, path: &Path, max: u64) -> Result<Bytes, BroughtError> {
     let failed = |source| BroughtError::Io { option, path: path.to_path_buf(), source };
-    let unfit = |expected: String, found: &str| BroughtError::Unfit {
+    let unfit = |expected: String, found: String| BroughtError::Unfit {
         option,
         path: path.to_path_buf(),
         expected,
-        found: found.to_owned(),
+        found,
     };
+    let metadata = path.metadata().map_err(failed)?;
     // Opening a pipe would wait for whoever writes.
-    if !path.metadata().map_err(failed)?.is_file() {
-        return Err(unfit("a file".to_owned(), "something else"));
+    if !metadata.is_file() {
+        return Err(unfit("a file".to_owned(), "something else".to_owned()));
     }
     let mut bytes = Vec::new();
-    let left = MAX_BYTES.saturating_sub(*total);
-    File::open(path).map_err(failed)?.take(left + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > left {
-        return Err(unfit(
-            format!("at most {MAX_BYTES} bytes, which a request has room for"),
-            "more",
-        ));
+    // It may grow meanwhile.
+    File::open(path).map_err(failed)?.take(max + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > max {
+        let expected = format!("at most {max} bytes, which a request has room for");
+        return Err(unfit(expected, metadata.len().max(bytes.len() as u64).to_string()));
     }
-    *total += bytes.len() as u64;
     Ok(bytes.into())
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// Numbers within names count by their value: 2.png comes before 10.png.
-fn in_order(a: &str, b: &str) -> Ordering {
-    let (mut left, mut right) = (a, b);
-    loop {
-        let digits =
-            |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        match (digits(left), digits(right)) {
-            (0, 0) => {
-                let (mut rest_left, mut rest_right) = (left.chars(), right.chars());
-                match (rest_left.next(), rest_right.next()) {
-                    (Some(x), Some(y)) if x == y => {
-                        (left, right) = (rest_left.as_str(), rest_right.as_str())
-                    }
-                    (x, y) => return x.cmp(&y).then_with(|| a.cmp(b)),
-                }
-            }
-            (0, _) | (_, 0) => return left.cmp(right),
-            (x, y) => {
-                let value = |text: &str| text.trim_start_matches('0').to_owned();
-                let (p, q) = (value(&left[..x]), value(&right[..y]));
-                let order = p.len().cmp(&q.len()).then_with(|| p.cmp(&q));
-                if order != Ordering::Equal {
-                    return order;
-                }
-                (left, right) = (&left[x..], &right[y..]);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -165,23 +145,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_in_the_order_of_the_numbers_in_them() {
-        let sorted = [
-            "a",
-            "a1.png",
-            "a02.png",
-            "a2.png",
-            "a10.png",
-            "a10b.png",
-            "b",
-            "b-0",
-            "b-00000000000000000000000",
-            "b-1",
-        ];
-        let mut names = sorted.to_vec();
-        names.reverse();
-        names.sort_by(|a, b| in_order(a, b));
-        assert_eq!(names, sorted);
+    fn a_folder_that_no_request_holds_is_refused_as_a_whole_and_fewer_of_it_are_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.png", "b.png", "c.png"] {
+            // Files with holes.
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_len(MAX_BYTES / 2).unwrap();
+        }
+        let error = Brought::read(None, Some(folder.path()), None).unwrap_err().message;
+        let found = MAX_BYTES / 2 * 3;
+        let expected = format!(
+            "--video {}: expected pictures of at most {MAX_BYTES} bytes, which a request has room for, found {found} bytes in 3 pictures (--num-frames wants fewer)",
+            folder.path().display()
+        );
+        assert_eq!(error, expected);
+        let brought = Brought::read(None, Some(folder.path()), Some(2)).unwrap();
+        assert_eq!(brought.note.unwrap(), "of the video's 3 pictures the first 2 are read");
     }
 
     #[test]
@@ -211,6 +190,10 @@ mod tests {
         check(None, Some(Path::new("missing.mp4")), "--video missing.mp4: ");
         let large = folder.path().join("large.png");
         File::create(&large).unwrap().set_len(MAX_BYTES + 1).unwrap();
-        check(Some(&large), None, "expected at most");
+        let found = format!(
+            "expected at most {MAX_BYTES} bytes, which a request has room for, found {}",
+            MAX_BYTES + 1
+        );
+        check(Some(&large), None, &found);
     }
 }

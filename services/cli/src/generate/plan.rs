@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_denoiser::AdapterSettings;
+use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_orchestrator::{AdapterArgs, Digests};
 use cogwheel_service::{Address, Fatal};
 use cogwheel_tensor::Tensor;
@@ -102,31 +103,38 @@ impl Plan {
             Some(path) => Some(latents::read(path).map_err(Fatal::usage)?),
             None => None,
         };
-        // Lines of a file may ask for more frames each.
-        let of_again = again.as_ref().map(Again::num_frames);
-        let wanted =
-            args.num_frames.filter(|_| batch.is_none()).map(|n| n.max(of_again.unwrap_or(0)));
+        let checkpoint = match &mut args.model {
+            Some(model) => {
+                *model = hub::model_folder(model)?;
+                let quantized = args.compute.is_quantized();
+                Some(chain::open_checkpoint(model)?.with_quantized(quantized))
+            }
+            None => None,
+        };
+        // What a request leaves open is the model's, which a server alone knows.
+        let of_model = |it: &Checkpoint| it.default_workload().num_frames as u32;
+        let wanted = args.num_frames.or(checkpoint.as_ref().map(of_model));
+        let wanted = batch.as_ref().map_or(wanted, |batch| batch.num_frames(wanted));
+        let of_again = again.as_ref().map_or(0, Again::num_frames);
+        let wanted = wanted.map(|frames| frames.max(of_again));
         let brought = Brought::read(args.image.as_deref(), args.video.as_deref(), wanted)?;
         let digest = |tensor: &Tensor| Digest::of(tensor.bytes()).to_string();
         let latents_digest = initial_latents.as_ref().map(digest);
         if let Some(again) = &again {
             again.check_digests(&brought.digests(latents_digest.clone(), again.num_frames()))?;
         }
-        if let Some(model) = &mut args.model {
-            *model = hub::model_folder(model)?;
-        }
         let mut request = request(&args, video.kind(), initial_latents.as_ref(), &brought);
         if let Some(enhanced_prompt) = enhanced_prompt {
             // Asked again, a language model might say something else.
             (request.enhance_prompt, request.enhanced_prompt) = (false, enhanced_prompt);
         }
-        let mut notices = Vec::new();
+        let mut notices = Vec::from_iter(brought.note.clone());
         if let Some(dir) = &args.model {
             notices.extend(args.compute.precision_notice());
             notices.extend(again.as_ref().and_then(|again| again.other_model(dir)));
         }
         let loras;
-        let source = match (args.endpoint.take(), args.model.take()) {
+        let source = match (args.endpoint.take(), checkpoint) {
             (Some(address), _) => {
                 loras = Loras::for_server(&args.lora)?;
                 request.adapters.clone_from(&loras.choices);
@@ -136,9 +144,7 @@ impl Plan {
                 }
                 Source::Endpoint(address)
             }
-            (None, Some(dir)) => {
-                let checkpoint =
-                    chain::open_checkpoint(&dir)?.with_quantized(args.compute.is_quantized());
+            (None, Some(checkpoint)) => {
                 loras = Loras::for_model(&args.lora, &checkpoint)?;
                 request.adapters.clone_from(&loras.choices);
                 if let Some(again) = &again {
