@@ -9,7 +9,7 @@ use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_denoiser::AdapterSettings;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_orchestrator::{
-    AdapterArgs, EnhancerArgs, RegisteredAdapter, RequestLimits, Residency, StagesArgs,
+    AdapterArgs, EnhancerArgs, InputLimits, RegisteredAdapter, RequestLimits, Residency, StagesArgs,
 };
 use cogwheel_service::{
     Address, ComputeArgs, Exit, Failure, Fatal, Limits, Listener, MemorySize, Page, Prepack,
@@ -55,6 +55,8 @@ pub struct ChainSettings {
     pub adapters: AdapterArgs,
     /// How the denoiser keeps what it merges of them.
     pub variants: AdapterSettings,
+    /// How large a request and what it brings may be.
+    pub inputs: InputLimits,
     /// Who enhances prompts.
     pub enhancer: EnhancerArgs,
     /// Adapters that are registered beside those.
@@ -232,6 +234,7 @@ impl ChainSettings {
             memory_limit: memory_limit.map(|bytes| MemorySize { bytes }),
             max_videos: self.max_videos,
             vae_tiling: self.vae_tiling,
+            inputs: self.inputs,
             precision: self.compute.precision,
             enhances_prompts: self.enhancer.prompt_enhancer.is_some(),
             ..RequestLimits::default()

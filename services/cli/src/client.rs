@@ -52,7 +52,9 @@ impl Generation {
         let mut client = GenerationServiceClient::new(connect(address));
         match client.generate_video(request).await {
             Ok(response) => Ok(Self { address: address.clone(), responses: response.into_inner() }),
-            Err(status) => Err(fatal(address, &status)),
+            Err(status) => {
+                Err(too_large(address, &status).unwrap_or_else(|| fatal(address, &status)))
+            }
         }
     }
 
@@ -86,6 +88,18 @@ fn exit(code: Code) -> Exit {
         | Code::PermissionDenied => Exit::Usage,
         _ => Exit::Failed,
     }
+}
+
+/// The refusal of a request that is larger than the server takes: the numbers of its transport's words.
+fn too_large(address: &Address, status: &Status) -> Option<Fatal> {
+    const WORDS: &str = "message length too large: found ";
+    let is_range = status.code() == Code::OutOfRange;
+    let (_, told) = status.message().split_once(WORDS).filter(|_| is_range)?;
+    let mut numbers = told.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty());
+    let (found, max) = (numbers.next()?, numbers.next()?);
+    Some(Fatal::usage(format!(
+        "the server at {address}: expected a request of at most {max} bytes (its --max-request-bytes), found {found}"
+    )))
 }
 
 fn message(address: &Address, status: &Status) -> String {

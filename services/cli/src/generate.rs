@@ -47,8 +47,17 @@ pub fn run(args: GenerateArgs) -> Result<(), Fatal> {
 
 async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
     let interrupted = interruption()?;
-    let Plan { source, jobs, notices, compare, mut loras, again, mut broken_lines, skip_broken } =
-        plan;
+    let Plan {
+        source,
+        jobs,
+        notices,
+        compare,
+        mut loras,
+        again,
+        mut broken_lines,
+        skip_broken,
+        ..
+    } = plan;
     let how = How { compare, again, skip_broken };
     for notice in notices {
         progress.note(&notice);

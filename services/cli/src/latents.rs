@@ -9,10 +9,6 @@ use cogwheel_weights::{Weights, WeightsError};
 /// Name of the tensor.
 pub const NAME: &str = "latents";
 
-/// Most bytes of a latents file's tensor: what a request may hold, which has room for the prompts
-/// beside it.
-const LIMIT: usize = cogwheel_orchestrator::MAX_REQUEST_BYTES - (1 << 20);
-
 /// Why a file's latents cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LatentsError {
@@ -31,10 +27,12 @@ pub enum LatentsError {
         found: String,
     },
     /// The tensor is larger than a request.
-    #[error("--initial-latents {}: expected at most {LIMIT} bytes, found {found}", path.display())]
+    #[error("--initial-latents {}: expected at most {max} bytes (--max-request-bytes), found {found}", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
+        /// What a request may hold.
+        max: usize,
         /// Bytes of the tensor.
         found: usize,
     },
@@ -51,11 +49,11 @@ pub enum LatentsError {
 }
 
 /// Reads the tensor `latents` [frames, channels, height, width], fp32, of a safetensors file. Whether
-/// the shape is the video's, the model has to say.
+/// the shape is the video's, the model has to say. A request holds `max` bytes of it.
 ///
 /// # Errors
 /// A [`LatentsError`] that names file, expected and found.
-pub fn read(path: &Path) -> Result<Tensor, LatentsError> {
+pub fn read(path: &Path, max: usize) -> Result<Tensor, LatentsError> {
     let file = Weights::open_file(path)?;
     let mapped = file.tensor(NAME)?;
     let &[_, channels, height, width] = mapped.shape() else {
@@ -64,8 +62,9 @@ pub fn read(path: &Path) -> Result<Tensor, LatentsError> {
     if mapped.dtype() != DType::F32 || mapped.is_empty() {
         return Err(kind(path, &mapped));
     }
-    if mapped.bytes().len() > LIMIT {
-        return Err(LatentsError::TooLarge { path: path.into(), found: mapped.bytes().len() });
+    let found = mapped.bytes().len();
+    if found > max {
+        return Err(LatentsError::TooLarge { path: path.into(), max, found });
     }
     // A copy, because the file may change while the video is made.
     let bytes = Bytes::copy_from_slice(mapped.bytes());
@@ -107,7 +106,7 @@ mod tests {
 
     #[track_caller]
     fn refused(file: &tempfile::NamedTempFile, expected: &str) {
-        let error = read(file.path()).unwrap_err().to_string();
+        let error = read(file.path(), 4096).unwrap_err().to_string();
         assert!(error.starts_with("--initial-latents"), "{error}");
         assert!(error.contains(expected), "expected '{expected}' in '{error}'");
     }
@@ -116,7 +115,7 @@ mod tests {
     fn latents_are_read_as_they_stand() {
         let values: Vec<f32> = (0..16).map(|value| value as f32).collect();
         let file = file(NAME, Dtype::F32, &[2, 2, 2, 2], &floats(&values));
-        let latents = read(file.path()).unwrap();
+        let latents = read(file.path(), 64).unwrap();
         assert_eq!(latents, Tensor::from_f32([2, 2, 2, 2], values).unwrap());
     }
 
@@ -130,8 +129,8 @@ mod tests {
         let text = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(text.path(), "no tensors").unwrap();
         refused(&text, "expected");
-        assert!(read(Path::new("missing.safetensors")).is_err());
-        assert!(read(Path::new("/")).is_err());
+        assert!(read(Path::new("missing.safetensors"), 4096).is_err());
+        assert!(read(Path::new("/"), 4096).is_err());
     }
 
     #[test]
@@ -144,7 +143,8 @@ mod tests {
         file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
         file.write_all(header.as_bytes()).unwrap();
         file.as_file().set_len(8 + header.len() as u64 + (64 << 20)).unwrap();
-        refused(&file, "found 67108864");
+        let expected = "expected at most 4096 bytes (--max-request-bytes), found 67108864";
+        refused(&file, expected);
     }
 
     #[test]

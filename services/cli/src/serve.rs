@@ -25,6 +25,7 @@ pub fn run(args: ServeArgs) -> Result<(), Fatal> {
         from_video: false,
         adapters: args.adapters,
         variants: args.variants,
+        inputs: args.inputs,
         enhancer: args.enhancer,
         given_adapters: Vec::new(),
         page: (args.page == Switch::On).then_some(page::PAGE),

@@ -165,6 +165,16 @@ fn what_cannot_be_used_is_refused_before_anything_is_made() {
     check(DEMO, &["--video", &picture("rgb.png")], "--video: expected");
     check(DEMO, &["--video", "missing.mp4"], "--video missing.mp4: ");
     check(IMAGE, &["--image", root("Cargo.toml").to_str().unwrap()], "--image: expected");
+    let limited = ["--image", &picture("rgb.png"), "--max-request-bytes", "100"];
+    check(
+        IMAGE,
+        &limited,
+        "expected at most 100 bytes, which a request has room for (--max-request-bytes), found ",
+    );
+    let limited = ["--max-request-bytes", "20"];
+    check(DEMO, &limited, "expected a request of at most 20 bytes (--max-request-bytes), found ");
+    let limited = ["--image", &picture("rgb.png"), "--max-input-pixels", "10"];
+    check(IMAGE, &limited, "--image: png: expected 1 to 10 pixels");
     let image = folder.path().join("image.png");
     fs::write(&image, &picture_of(64, 48)[..500]).unwrap();
     check(IMAGE, &["--image", image.to_str().unwrap()], "--image: ");

@@ -24,6 +24,6 @@ pub use plan::check;
 pub use registry::{RegisteredAdapter, check_adapter_name};
 pub use service::run;
 pub use settings::{
-    AdapterArgs, MAX_REQUEST_BYTES, RequestLimits, Residency, Settings, StageAddress,
-    StageAddressError, StagesArgs,
+    AdapterArgs, InputLimits, RequestLimits, Residency, Settings, StageAddress, StageAddressError,
+    StagesArgs,
 };

@@ -52,7 +52,7 @@ pub async fn run(
     shutdown: &Shutdown,
 ) -> Result<(), Fatal> {
     let checkpoint = Checkpoint::open(&settings.model).map_err(Fatal::usage)?;
-    let (max_request_bytes, page) = (settings.limits.max_request_bytes, settings.page);
+    let (max_request_bytes, page) = (settings.limits.inputs.max_request_bytes, settings.page);
     let enhancer = Enhancer::new(&settings.enhancer).map_err(Fatal::usage)?.map(Arc::new);
     settings.limits.enhances_prompts = enhancer.is_some();
     let stages = Arc::new(Stages::new(&settings.stages));

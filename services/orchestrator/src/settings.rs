@@ -13,7 +13,7 @@ use crate::registry::RegisteredAdapter;
 pub use stages::{StageAddress, StageAddressError, StagesArgs};
 
 /// Bytes of one request's message, unless the settings say otherwise.
-pub const MAX_REQUEST_BYTES: usize = 64 << 20;
+const MAX_REQUEST_BYTES: usize = 64 << 20;
 
 /// Pixels of an image that a request brings, unless the settings say otherwise: what phones' cameras have.
 const MAX_INPUT_PIXELS: u64 = 50_000_000;
@@ -69,12 +69,9 @@ pub struct RequestLimits {
     #[arg(long, env = "COGWHEEL_MAX_GENERATIONS", value_name = "N", default_value_t = 16,
         value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub max_generations: u32,
-    /// Pixels of an image or of a video's frame that a request brings
-    #[arg(long, env = "COGWHEEL_MAX_INPUT_PIXELS", value_name = "N", default_value_t = MAX_INPUT_PIXELS)]
-    pub max_input_pixels: u64,
-    /// Bytes of one request's message; initial latents, or an image or video, are the largest part of it
-    #[arg(long, env = "COGWHEEL_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = MAX_REQUEST_BYTES)]
-    pub max_request_bytes: usize,
+    #[command(flatten)]
+    /// How large it and what it brings may be.
+    pub inputs: InputLimits,
     /// What the vae's --vae-tiling is, by which the memory of a request is judged
     #[arg(
         long,
@@ -107,9 +104,8 @@ impl Default for RequestLimits {
             max_videos: 16,
             max_steps: 1000,
             max_prompt_chars: 20_000,
-            max_input_pixels: MAX_INPUT_PIXELS,
             max_generations: 16,
-            max_request_bytes: MAX_REQUEST_BYTES,
+            inputs: InputLimits::default(),
             vae_tiling: Tiling::Auto,
             precision: Precision::Auto,
             enhances_prompts: false,
@@ -120,8 +116,28 @@ impl Default for RequestLimits {
 impl RequestLimits {
     /// What bounds the reading of an image or video.
     pub(crate) fn reading(&self) -> ReadLimits {
-        let (max_bytes, max_pixels) = (self.max_request_bytes, self.max_input_pixels);
+        let InputLimits { max_request_bytes: max_bytes, max_input_pixels: max_pixels } =
+            self.inputs;
         ReadLimits { max_bytes, max_pixels, ..ReadLimits::default() }
+    }
+}
+
+/// How large a request and what it brings may be.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Requests")]
+pub struct InputLimits {
+    /// Pixels of an image or of a video's frame that a request brings
+    #[arg(long, env = "COGWHEEL_MAX_INPUT_PIXELS", value_name = "N", default_value_t = MAX_INPUT_PIXELS)]
+    pub max_input_pixels: u64,
+    /// Bytes of one request's message; initial latents, or an image or video, are the largest part of it
+    #[arg(long, env = "COGWHEEL_MAX_REQUEST_BYTES", value_name = "BYTES", default_value_t = MAX_REQUEST_BYTES)]
+    pub max_request_bytes: usize,
+}
+
+impl Default for InputLimits {
+    /// The defaults of the flags.
+    fn default() -> Self {
+        Self { max_input_pixels: MAX_INPUT_PIXELS, max_request_bytes: MAX_REQUEST_BYTES }
     }
 }
 

@@ -45,6 +45,7 @@ pub(crate) fn of(demo: &Path) -> anyhow::Result<(ChainSettings, Vec<String>)> {
         from_video: false,
         adapters: Default::default(),
         variants: Default::default(),
+        inputs: args.inputs,
         enhancer: Default::default(),
         given_adapters,
         page: None,

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 use cogwheel_api::denoiser::v1::Scheduler;
-use cogwheel_orchestrator::EnhancerArgs;
+use cogwheel_orchestrator::{EnhancerArgs, InputLimits};
 use cogwheel_service::{Address, ComputeArgs, LogArgs, TilingArgs};
 use serde::Deserialize;
 
@@ -106,6 +106,9 @@ pub struct GenerateArgs {
     /// Put the same prompt and seed without the adapters on the left of one video
     #[arg(long, help_heading = ADAPTERS)]
     pub compare: bool,
+    #[command(flatten)]
+    /// How large a request and what it brings may be; with --endpoint as far as the server takes it.
+    pub inputs: InputLimits,
     #[command(flatten)]
     /// Who enhances prompts, with --model.
     pub enhancer: EnhancerArgs,

@@ -73,6 +73,7 @@ pub(super) fn with_endpoint(
             "prompt_enhancer_model",
             "--prompt-enhancer-model",
         ),
+        (true, "max_input_pixels", "--max-input-pixels"),
         (true, "prompt_enhancer_timeout", "--prompt-enhancer-timeout"),
     ];
     let mut given = settings.iter().filter(|(set, id, _)| *set && is_given(id));

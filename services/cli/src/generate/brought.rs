@@ -8,12 +8,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use cogwheel_api::generation::v1::{InputVideo, Pictures, input_video::Source};
-use cogwheel_orchestrator::{Digests, MAX_REQUEST_BYTES};
+use cogwheel_orchestrator::Digests;
 use cogwheel_service::Fatal;
 use cogwheel_weights::Digest;
 
-/// Most bytes of an image or video: what a request may hold, which has room for the prompts beside it.
-const MAX_BYTES: u64 = (MAX_REQUEST_BYTES - (1 << 20)) as u64;
 /// Most pictures of a folder that are read where nobody says how many are wanted: more than any model makes frames.
 const MAX_PICTURES: usize = 1000;
 
@@ -40,7 +38,8 @@ enum BroughtError {
 }
 
 impl Brought {
-    /// Reads the files; `num_frames` pictures of a folder are enough where that many are known to be wanted.
+    /// Reads the files, which are at most `max` bytes; `num_frames` pictures of a folder are enough where that many are
+    /// known to be wanted.
     ///
     /// # Errors
     /// A file that is missing, unreadable or larger than a request. What is in it, the server looks at.
@@ -48,11 +47,12 @@ impl Brought {
         image: Option<&Path>,
         video: Option<&Path>,
         num_frames: Option<u32>,
+        max: u64,
     ) -> Result<Self, Fatal> {
-        let image = image.map(|path| file("--image", path, MAX_BYTES)).transpose();
+        let image = image.map(|path| file("--image", path, max)).transpose();
         let image = image.map_err(Fatal::usage)?;
         let Some(path) = video else { return Ok(Self { image, video: None, note: None }) };
-        let (source, note) = self::video(path, num_frames).map_err(Fatal::usage)?;
+        let (source, note) = self::video(path, num_frames, max).map_err(Fatal::usage)?;
         Ok(Self { image, video: Some(InputVideo { source: Some(source) }), note })
     }
 
@@ -73,9 +73,13 @@ impl Brought {
 }
 
 /// A video's file, or the pictures of a folder, with what there is to tell of those that were left out.
-fn video(path: &Path, num_frames: Option<u32>) -> Result<(Source, Option<String>), BroughtError> {
+fn video(
+    path: &Path,
+    num_frames: Option<u32>,
+    max: u64,
+) -> Result<(Source, Option<String>), BroughtError> {
     if !path.is_dir() {
-        return Ok((Source::File(file(VIDEO, path, MAX_BYTES)?), None));
+        return Ok((Source::File(file(VIDEO, path, max)?), None));
     }
     let failed = |source| BroughtError::Io { option: VIDEO, path: path.to_path_buf(), source };
     let unfit = |expected: String, found: String| {
@@ -97,14 +101,15 @@ fn video(path: &Path, num_frames: Option<u32>) -> Result<(Source, Option<String>
         let failed = |source| BroughtError::Io { option: VIDEO, path: path.clone(), source };
         total = total.saturating_add(size.map_err(failed)?);
     }
-    if total > MAX_BYTES {
+    if total > max {
         let pictures = paths.len();
-        let expected =
-            format!("pictures of at most {MAX_BYTES} bytes, which a request has room for");
+        let expected = format!(
+            "pictures of at most {max} bytes, which a request has room for (--max-request-bytes)"
+        );
         let fewer = if num_frames.is_none() { " (--num-frames wants fewer)" } else { "" };
         return Err(unfit(expected, format!("{total} bytes in {pictures} pictures{fewer}")));
     }
-    let mut left = MAX_BYTES;
+    let mut left = max;
     let mut files = Vec::with_capacity(paths.len());
     for path in &paths {
         let file = file(VIDEO, path, left)?;
@@ -134,7 +139,8 @@ fn file(option: &'static str, path: &Path, max: u64) -> Result<Bytes, BroughtErr
     // It may grow meanwhile.
     File::open(path).map_err(failed)?.take(max + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > max {
-        let expected = format!("at most {max} bytes, which a request has room for");
+        let expected =
+            format!("at most {max} bytes, which a request has room for (--max-request-bytes)");
         return Err(unfit(expected, metadata.len().max(bytes.len() as u64).to_string()));
     }
     Ok(bytes.into())
@@ -144,6 +150,8 @@ fn file(option: &'static str, path: &Path, max: u64) -> Result<Bytes, BroughtErr
 mod tests {
     use super::*;
 
+    const MAX_BYTES: u64 = 1 << 20;
+
     #[test]
     fn a_folder_that_no_request_holds_is_refused_as_a_whole_and_fewer_of_it_are_taken() {
         let folder = tempfile::tempdir().unwrap();
@@ -152,14 +160,14 @@ mod tests {
             let file = File::create(folder.path().join(name)).unwrap();
             file.set_len(MAX_BYTES / 2).unwrap();
         }
-        let error = Brought::read(None, Some(folder.path()), None).unwrap_err().message;
+        let error = Brought::read(None, Some(folder.path()), None, MAX_BYTES).unwrap_err().message;
         let found = MAX_BYTES / 2 * 3;
         let expected = format!(
-            "--video {}: expected pictures of at most {MAX_BYTES} bytes, which a request has room for, found {found} bytes in 3 pictures (--num-frames wants fewer)",
+            "--video {}: expected pictures of at most {MAX_BYTES} bytes, which a request has room for (--max-request-bytes), found {found} bytes in 3 pictures (--num-frames wants fewer)",
             folder.path().display()
         );
         assert_eq!(error, expected);
-        let brought = Brought::read(None, Some(folder.path()), Some(2)).unwrap();
+        let brought = Brought::read(None, Some(folder.path()), Some(2), MAX_BYTES).unwrap();
         assert_eq!(brought.note.unwrap(), "of the video's 3 pictures the first 2 are read");
     }
 
@@ -169,10 +177,10 @@ mod tests {
         for name in ["10.png", "9.PNG", "cogwheel.json", "notes.txt"] {
             std::fs::write(folder.path().join(name), name).unwrap();
         }
-        let brought = Brought::read(None, Some(folder.path()), None).unwrap();
+        let brought = Brought::read(None, Some(folder.path()), None, MAX_BYTES).unwrap();
         let Some(Source::Pictures(pictures)) = brought.video.unwrap().source else { panic!() };
         assert_eq!(pictures.files, [&b"9.PNG"[..], b"10.png"]);
-        let brought = Brought::read(None, Some(folder.path()), Some(1)).unwrap();
+        let brought = Brought::read(None, Some(folder.path()), Some(1), MAX_BYTES).unwrap();
         let Some(Source::Pictures(pictures)) = brought.video.unwrap().source else { panic!() };
         assert_eq!(pictures.files.len(), 1);
     }
@@ -181,7 +189,7 @@ mod tests {
     fn what_cannot_be_brought_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let check = |image: Option<&Path>, video: Option<&Path>, expected: &str| {
-            let error = Brought::read(image, video, None).unwrap_err();
+            let error = Brought::read(image, video, None, MAX_BYTES).unwrap_err();
             assert!(error.message.contains(expected), "{}", error.message);
         };
         check(None, Some(folder.path()), "expected a folder with pictures");
@@ -191,7 +199,7 @@ mod tests {
         let large = folder.path().join("large.png");
         File::create(&large).unwrap().set_len(MAX_BYTES + 1).unwrap();
         let found = format!(
-            "expected at most {MAX_BYTES} bytes, which a request has room for, found {}",
+            "expected at most {MAX_BYTES} bytes, which a request has room for (--max-request-bytes), found {}",
             MAX_BYTES + 1
         );
         check(Some(&large), None, &found);

@@ -7,6 +7,7 @@ use cogwheel_orchestrator::{AdapterArgs, Digests};
 use cogwheel_service::{Address, Fatal};
 use cogwheel_tensor::Tensor;
 use cogwheel_weights::Digest;
+use prost::Message as _;
 
 use crate::args::{GenerateArgs, MAX_VIDEOS};
 use crate::chain::{self, Chain, ChainSettings, StageQueue};
@@ -39,6 +40,8 @@ pub(super) struct Plan {
     pub(super) broken_lines: usize,
     /// Whether others are made where one cannot be.
     pub(super) skip_broken: bool,
+    /// Of a request.
+    max_bytes: usize,
 }
 
 /// A request and where its files go.
@@ -99,8 +102,9 @@ impl Plan {
                 path.display()
             )));
         }
+        let max_bytes = args.inputs.max_request_bytes;
         let initial_latents = match &args.initial_latents {
-            Some(path) => Some(latents::read(path).map_err(Fatal::usage)?),
+            Some(path) => Some(latents::read(path, max_bytes).map_err(Fatal::usage)?),
             None => None,
         };
         let checkpoint = match &mut args.model {
@@ -117,7 +121,9 @@ impl Plan {
         let wanted = batch.as_ref().map_or(wanted, |batch| batch.num_frames(wanted));
         let of_again = again.as_ref().map_or(0, Again::num_frames);
         let wanted = wanted.map(|frames| frames.max(of_again));
-        let brought = Brought::read(args.image.as_deref(), args.video.as_deref(), wanted)?;
+        let latents_bytes = initial_latents.as_ref().map_or(0, |tensor| tensor.bytes().len());
+        let room = max_bytes.saturating_sub(latents_bytes) as u64;
+        let brought = Brought::read(args.image.as_deref(), args.video.as_deref(), wanted, room)?;
         let digest = |tensor: &Tensor| Digest::of(tensor.bytes()).to_string();
         let latents_digest = initial_latents.as_ref().map(digest);
         if let Some(again) = &again {
@@ -162,6 +168,7 @@ impl Plan {
                     from_video: request.video.is_some(),
                     adapters: AdapterArgs::default(),
                     variants: AdapterSettings::default(),
+                    inputs: args.inputs,
                     enhancer: args.enhancer,
                     given_adapters: loras.registered.clone(),
                     page: None,
@@ -183,6 +190,7 @@ impl Plan {
             again,
             broken_lines: 0,
             skip_broken: args.skip_broken_lines,
+            max_bytes,
         };
         let job = Job { request, video, latents: output_latents, line: None };
         match batch {
@@ -237,6 +245,12 @@ impl Plan {
 
     /// What a server would answer, before a single weight is loaded.
     fn check(&self, request: &GenerateVideoRequest) -> Result<(), Fatal> {
+        let (max, found) = (self.max_bytes, request.encoded_len());
+        if found > max {
+            return Err(Fatal::usage(format!(
+                "expected a request of at most {max} bytes (--max-request-bytes), found {found} with what it brings"
+            )));
+        }
         match &self.source {
             Source::Model(settings) => Chain::check(settings, request).map_err(client::refusal),
             Source::Endpoint(_) => Ok(()),
