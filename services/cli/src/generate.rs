@@ -119,13 +119,14 @@ async fn follow_all(
     progress: &mut Progress,
 ) -> Result<(), Fatal> {
     let count = jobs.len();
-    for (index, Job { request, video, latents, line }) in jobs.into_iter().enumerate() {
+    for (index, Job { request, video, latents, frames, line }) in jobs.into_iter().enumerate() {
         if count > 1 {
             let path = video.path(0);
             progress.note(&format!("{} of {count}: {}", index + 1, path.display()));
         }
         let reception = Reception::new(video, latents, &request, how.again.clone(), progress);
-        let Err(fatal) = follow(address, request, how.compare, reception).await else { continue };
+        let followed = follow(address, request, how.compare, reception).await;
+        let Err(fatal) = followed.map_err(|fatal| frames.name(fatal)) else { continue };
         let Some(line) = line else { return Err(fatal) };
         let message = format!("line {line}: {}", fatal.message);
         if !how.skip_broken {

@@ -175,6 +175,18 @@ fn what_cannot_be_used_is_refused_before_anything_is_made() {
     check(DEMO, &limited, "expected a request of at most 20 bytes (--max-request-bytes), found ");
     let limited = ["--image", &picture("rgb.png"), "--max-input-pixels", "10"];
     check(IMAGE, &limited, "--image: png: expected 1 to 10 pixels");
+    let pictures = folder.path().join("pictures");
+    fs::create_dir(&pictures).unwrap();
+    (0..9).for_each(|at| {
+        fs::write(pictures.join(format!("{at}.png")), picture_of(64, 48)).unwrap();
+    });
+    for broken in ["5.png", "0.png"] {
+        let broken = pictures.join(broken);
+        fs::write(&broken, &picture_of(64, 48)[..500]).unwrap();
+        let told = format!("error: --video {}: png: expected ", broken.display());
+        // Nothing is told before.
+        check(DEMO, &["--video", pictures.to_str().unwrap()], &told);
+    }
     let image = folder.path().join("image.png");
     fs::write(&image, &picture_of(64, 48)[..500]).unwrap();
     check(IMAGE, &["--image", image.to_str().unwrap()], "--image: ");

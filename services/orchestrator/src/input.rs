@@ -9,8 +9,8 @@ use cogwheel_weights::Digest;
 
 use crate::metadata::Digests;
 
-/// An image or video that can be read, as far as its head tells. What follows is read when it is encoded, a frame at a
-/// time.
+/// An image or video that can be read, as far as its head tells. [`Input::look_through`] tells of the rest, which is read
+/// again when it is encoded, a frame at a time: memory holds no more than one.
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
     source: Source,
@@ -70,7 +70,7 @@ impl Input {
                     ));
                 }
                 let first = files.first().ok_or("expected pictures, found none")?;
-                let first = read_picture(first, &limits).map_err(|e| format!("picture 0: {e}"))?;
+                let first = read_picture(first, &limits).map_err(|e| format!("frame 0: {e}"))?;
                 let notes =
                     first.notes().iter().map(|note| format!("the video's pictures: {note}"));
                 let (size, count, notes) = (first.size(), files.len(), notes.collect());
@@ -87,6 +87,21 @@ impl Input {
         }
     }
 
+    /// Reads the first `count` frames to see that they can be, as long as `goes_on`. Work for a thread that may block.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] of `field` for what cannot be read.
+    pub(crate) fn look_through(
+        &self,
+        field: &str,
+        count: usize,
+        mut goes_on: impl FnMut() -> bool,
+    ) -> Result<(), Failure> {
+        // Each alone was read when it was opened.
+        let seen = self.count == 1 || count == 1;
+        if seen { Ok(()) } else { self.frames(field, count, |_| goes_on()) }
+    }
+
     /// Reads the first `count` frames, each resized as diffusers' `VaeImageProcessor` does it (Pillow's Lanczos filter, to
     /// the whole size, whatever its proportions), and hands over their pixels, three bytes each; until `take` says no. Work
     /// for a thread that may block.
@@ -99,11 +114,20 @@ impl Input {
         (count, size): (usize, FrameSize),
         mut take: impl FnMut(Vec<u8>) -> bool,
     ) -> Result<(), Failure> {
+        self.frames(field, count, |picture| take(picture.resized(size).into_rgb()))
+    }
+
+    /// Hands over the first `count` frames until `take` says no.
+    fn frames(
+        &self,
+        field: &str,
+        count: usize,
+        mut take: impl FnMut(Picture) -> bool,
+    ) -> Result<(), Failure> {
         let invalid = |at: usize, error: &dyn std::fmt::Display| {
             let place = if self.count > 1 { format!("frame {at}: ") } else { String::new() };
             Failure::invalid(field, format!("{place}{error}"))
         };
-        let mut take = |picture: Picture| take(picture.resized(size).into_rgb());
         match &self.source {
             Source::Picture(file) => {
                 let picture = read_picture(file, &self.limits);

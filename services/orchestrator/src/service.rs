@@ -21,7 +21,7 @@ use cogwheel_api::generation::v1::{
 use cogwheel_engine::Readiness;
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_service::{Fatal, Gate, Limits, Listener, Responses, Server, Shutdown, TraceId};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::Instant;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -205,12 +205,21 @@ impl GenerationService for Orchestrator {
                 return Plan::new(request, &model, &adapters, &limits, residency);
             }
             let reader = reader(&self.openers).await?;
-            blocking(move || {
+            // Dropped with this future where the caller leaves.
+            let (caller, reading) = oneshot::channel::<()>();
+            let plan = blocking(move || {
                 // Held as long as the thread runs, whoever leaves.
                 let _reader = reader;
-                Plan::new(request, &model, &adapters, &limits, residency)
+                let plan = Plan::new(request, &model, &adapters, &limits, residency)?;
+                if let Some(given) = &plan.given {
+                    let num_frames = plan.size.num_frames as usize;
+                    given.look_through(num_frames, || !caller.is_closed())?;
+                }
+                Ok(plan)
             })
-            .await
+            .await;
+            drop(reading);
+            plan
         };
         let plan = call.receive(planning).await?;
         let pinned = self.settings.adapters.pins.iter().any(|pin| pin.is_of(&plan.adapters));

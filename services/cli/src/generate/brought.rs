@@ -1,6 +1,7 @@
 //! `--image` and `--video`: files that go to the server as they are.
 
 mod folder;
+mod naming;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -17,11 +18,15 @@ const MAX_PICTURES: usize = 1000;
 
 const VIDEO: &str = "--video";
 
+pub(super) use naming::Frames;
+
 /// What a command brings beside its prompt.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Brought {
     pub(super) image: Option<Bytes>,
     pub(super) video: Option<InputVideo>,
+    /// Where the video's frames came from.
+    pub(super) frames: Frames,
     /// What was left out, in plain words.
     pub(super) note: Option<String>,
 }
@@ -51,9 +56,9 @@ impl Brought {
     ) -> Result<Self, Fatal> {
         let image = image.map(|path| file("--image", path, max)).transpose();
         let image = image.map_err(Fatal::usage)?;
-        let Some(path) = video else { return Ok(Self { image, video: None, note: None }) };
-        let (source, note) = self::video(path, num_frames, max).map_err(Fatal::usage)?;
-        Ok(Self { image, video: Some(InputVideo { source: Some(source) }), note })
+        let Some(path) = video else { return Ok(Self { image, ..Self::default() }) };
+        let video = self::video(path, num_frames, max).map_err(Fatal::usage)?;
+        Ok(Self { image, ..video })
     }
 
     /// As the server tells them of what it made a video of so many frames from.
@@ -72,14 +77,12 @@ impl Brought {
     }
 }
 
-/// A video's file, or the pictures of a folder, with what there is to tell of those that were left out.
-fn video(
-    path: &Path,
-    num_frames: Option<u32>,
-    max: u64,
-) -> Result<(Source, Option<String>), BroughtError> {
+/// A video's file, or the pictures of a folder.
+fn video(path: &Path, num_frames: Option<u32>, max: u64) -> Result<Brought, BroughtError> {
     if !path.is_dir() {
-        return Ok((Source::File(file(VIDEO, path, max)?), None));
+        let source = Source::File(file(VIDEO, path, max)?);
+        let video = Some(InputVideo { source: Some(source) });
+        return Ok(Brought { video, frames: Frames::Of(path.to_path_buf()), ..Brought::default() });
     }
     let failed = |source| BroughtError::Io { option: VIDEO, path: path.to_path_buf(), source };
     let unfit = |expected: String, found: String| {
@@ -118,7 +121,9 @@ fn video(
     }
     let note = (files.len() < count)
         .then(|| format!("of the video's {count} pictures the first {} are read", files.len()));
-    Ok((Source::Pictures(Pictures { files }), note))
+    let source = Source::Pictures(Pictures { files });
+    let video = Some(InputVideo { source: Some(source) });
+    Ok(Brought { image: None, video, frames: Frames::Each(paths), note })
 }
 
 /// A regular file's bytes, of which there are at most `max`.

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_denoiser::AdapterSettings;
@@ -19,7 +20,7 @@ use crate::output::{Kind, Target};
 use super::adapters::{Loras, choices};
 use super::again::Again;
 use super::batch::{Batch, is_made};
-use super::brought::Brought;
+use super::brought::{Brought, Frames};
 use super::comparison::NO_TENSORS;
 use super::request::request;
 
@@ -49,6 +50,8 @@ pub(super) struct Job {
     pub(super) request: GenerateVideoRequest,
     pub(super) video: Target,
     pub(super) latents: Option<Target>,
+    /// Where the frames came from that it brings.
+    pub(super) frames: Arc<Frames>,
     /// The line of a prompt file that asks for it.
     pub(super) line: Option<u32>,
 }
@@ -192,10 +195,11 @@ impl Plan {
             skip_broken: args.skip_broken_lines,
             max_bytes,
         };
-        let job = Job { request, video, latents: output_latents, line: None };
+        let frames = Arc::new(brought.frames.clone());
+        let job = Job { request, video, latents: output_latents, frames, line: None };
         match batch {
             None => {
-                plan.check(&job.request)?;
+                plan.check(&job)?;
                 plan.jobs.push(job);
             }
             Some(batch) => {
@@ -225,9 +229,10 @@ impl Plan {
                 request: line.request(&of_all.request, index),
                 video: of_all.video.one(line.number),
                 latents: of_all.latents.as_ref().map(|target| target.one(line.number)),
+                frames: Arc::clone(&of_all.frames),
                 line: Some(line.number),
             };
-            if let Err(fatal) = self.check(&job.request) {
+            if let Err(fatal) = self.check(&job) {
                 let message = format!("line {}: {}", line.number, fatal.message);
                 if !skip_broken {
                     return Err(Fatal { message, ..fatal });
@@ -244,7 +249,7 @@ impl Plan {
     }
 
     /// What a server would answer, before a single weight is loaded.
-    fn check(&self, request: &GenerateVideoRequest) -> Result<(), Fatal> {
+    fn check(&self, Job { request, frames, .. }: &Job) -> Result<(), Fatal> {
         let (max, found) = (self.max_bytes, request.encoded_len());
         if found > max {
             return Err(Fatal::usage(format!(
@@ -252,7 +257,8 @@ impl Plan {
             )));
         }
         match &self.source {
-            Source::Model(settings) => Chain::check(settings, request).map_err(client::refusal),
+            Source::Model(settings) => Chain::check(settings, request)
+                .map_err(|refused| frames.name(client::refusal(refused))),
             Source::Endpoint(_) => Ok(()),
         }
     }

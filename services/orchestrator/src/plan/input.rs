@@ -2,7 +2,7 @@ use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_api::vae::v1::EncodePurpose;
 use cogwheel_diffusion::scheduler::steps_taken;
 use cogwheel_models::checkpoint::Conditioning;
-use cogwheel_service::Invalid;
+use cogwheel_service::{Failure, Invalid};
 
 use crate::input::Input;
 use crate::model::Model;
@@ -82,6 +82,20 @@ pub(super) fn given(
 }
 
 impl Given {
+    /// Reads the frames that a video of `num_frames` is made of, so that a broken one is told before any work, as long as
+    /// `goes_on`. Work for a thread that may block.
+    ///
+    /// # Errors
+    /// Which frame cannot be read, and why.
+    pub(crate) fn look_through(
+        &self,
+        num_frames: usize,
+        goes_on: impl FnMut() -> bool,
+    ) -> Result<(), Failure> {
+        let count = if self.purpose == EncodePurpose::Image { 1 } else { num_frames };
+        self.input.look_through(Input::field(self.purpose), count, goes_on)
+    }
+
     /// The most frames of a video to make, where a request does not say: `8n + 1` of those that there are, at most
     /// `default`. Where there are fewer than any video has, the fewest that one has, which is then refused.
     pub(super) fn num_frames(&self, default: usize) -> usize {

@@ -147,6 +147,26 @@ fn what_cannot_be_read_is_refused_with_its_reason() {
 }
 
 #[test]
+fn a_frame_that_is_broken_later_is_found_by_looking_through() {
+    let with = |broken: usize| {
+        let mut files = vec![png(8, 8); 12];
+        files[broken] = png(8, 8).slice(..40);
+        let video = InputVideo { source: Some(input_video::Source::Pictures(Pictures { files })) };
+        let request = GenerateVideoRequest { video: Some(video), ..Default::default() };
+        plan("sincos", request).unwrap().given.unwrap()
+    };
+    let look = |broken: usize| with(broken).look_through(9, || true);
+    let Err(Failure::Invalid(invalid)) = look(5) else { panic!("expected a refusal") };
+    let found = &invalid.0[0];
+    assert_eq!(found.field, "video");
+    assert!(found.description.starts_with("frame 5: png: expected"), "{found:?}");
+    // Not used.
+    look(9).unwrap();
+    // Nobody is there any more.
+    with(5).look_through(9, || false).unwrap();
+}
+
+#[test]
 fn sides_are_those_that_the_model_has_positions_for() {
     let sized = |width, height, image: bool| GenerateVideoRequest {
         width: Some(width),
