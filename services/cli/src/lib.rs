@@ -8,6 +8,7 @@ pub mod args;
 pub mod chain;
 pub mod client;
 pub mod doctor;
+mod file_kind;
 pub mod generate;
 pub mod hub;
 pub mod latents;

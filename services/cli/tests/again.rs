@@ -171,7 +171,7 @@ fn what_says_nothing_of_itself_or_nonsense_is_refused_in_one_line() {
         let pipe = folder.path().join("pipe.mp4");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let output = ["--output", "out.mp4", "--from", pipe.to_str().unwrap()];
-        refused(&generate(&output), "no regular file");
+        refused(&generate(&output), "found: a pipe");
     }
     for (path, expected) in cases {
         let output = ["--output", "out.mp4", "--from", path.to_str().unwrap()];

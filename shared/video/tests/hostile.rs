@@ -81,22 +81,34 @@ fn sizes_of_zero_and_of_a_bomb_are_refused_by_the_header() {
         bytes[8..10].copy_from_slice(&height.to_le_bytes());
         video_error(bytes)
     };
-    let bomb = "expected 1 to 50000000 pixels, found 65535x65535";
+    let bomb = "expected 1 to 50000000 pixels and sides of at most 65535, found 65535x65535";
     assert_eq!(png(65535, 65535), format!("png: {bomb}"));
-    assert_eq!(png(0, 16), "png: expected 1 to 50000000 pixels, found 0x16");
-    let whole = "png: expected 1 to 50000000 pixels, found 4294967295x4294967295";
+    assert_eq!(
+        png(0, 16),
+        "png: expected 1 to 50000000 pixels and sides of at most 65535, found 0x16"
+    );
+    let whole = "png: expected 1 to 50000000 pixels and sides of at most 65535, found 4294967295x4294967295";
     assert_eq!(png(u32::MAX, u32::MAX), whole);
     assert_eq!(jpeg(65535, 65535), format!("jpeg: {bomb}"));
     assert!(jpeg(0, 16).starts_with("jpeg: expected "), "{}", jpeg(0, 16));
     assert_eq!(gif(65535, 65535), format!("gif: {bomb}"));
-    assert_eq!(gif(0, 2), "gif: expected 1 to 50000000 pixels, found 0x2");
+    assert_eq!(
+        gif(0, 2),
+        "gif: expected 1 to 50000000 pixels and sides of at most 65535, found 0x2"
+    );
     // A lossy WebP's own header, 14 bits a side.
     let mut webp = file("pictures/lossy.webp");
     let at = webp.windows(3).position(|start| start == [0x9d, 0x01, 0x2a]).unwrap() + 3;
     webp[at..at + 4].copy_from_slice(&[0xff, 0x3f, 0xff, 0x3f]);
-    assert_eq!(picture(&webp), "webp: expected 1 to 50000000 pixels, found 16383x16383");
+    assert_eq!(
+        picture(&webp),
+        "webp: expected 1 to 50000000 pixels and sides of at most 65535, found 16383x16383"
+    );
     webp[at..at + 4].fill(0);
-    assert_eq!(picture(&webp), "webp: expected 1 to 50000000 pixels, found 0x0");
+    assert_eq!(
+        picture(&webp),
+        "webp: expected 1 to 50000000 pixels and sides of at most 65535, found 0x0"
+    );
     // A frame of a GIF that is far larger than the screen.
     let gif =
         replaced(file("videos/many.gif"), b",\0\0\0\0\x02\0\x02\0", b",\0\0\0\0\xff\xff\xff\xff");
@@ -113,10 +125,18 @@ fn limits_are_named_in_full() {
     let small = ReadLimits { max_pixels: 383, ..ReadLimits::default() };
     for name in ["rgb.png", "rgb.jpg", "lossy.webp", "lossless.webp", "animated.webp"] {
         let error = read_picture(&file(&format!("pictures/{name}")), &small).unwrap_err();
-        assert!(error.to_string().ends_with("expected 1 to 383 pixels, found 24x16"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .ends_with("expected 1 to 383 pixels and sides of at most 65535, found 24x16"),
+            "{error}"
+        );
     }
     let error = video(file("videos/baseline.mp4"), &small).unwrap_err();
-    assert_eq!(error.to_string(), "mp4: expected 1 to 383 pixels, found 48x32");
+    assert_eq!(
+        error.to_string(),
+        "mp4: expected 1 to 383 pixels and sides of at most 65535, found 48x32"
+    );
     let short = ReadLimits { max_frames: 29, ..ReadLimits::default() };
     let error = video(file("videos/many.gif"), &short).unwrap_err();
     assert_eq!(error.to_string(), "gif: expected 1 to 29 frames, found 30");

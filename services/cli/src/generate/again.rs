@@ -13,6 +13,7 @@ use cogwheel_service::Fatal;
 use cogwheel_video::{MetadataError, read_metadata};
 
 use crate::args::{GenerateArgs, SchedulerName, Switch};
+use crate::file_kind;
 use crate::output::metadata_path;
 use crate::shown;
 
@@ -121,7 +122,9 @@ impl Again {
         let text = match path.metadata().map_err(failed)? {
             folder if folder.is_dir() => None,
             // Opening a pipe would wait for whoever writes.
-            other if !other.is_file() => return Err(malformed("no regular file".to_owned())),
+            other if !other.is_file() => {
+                return Err(malformed(file_kind::words(other.file_type()).to_owned()));
+            }
             _ if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) => {
                 Some(read_text(path).map_err(failed)?)
             }

@@ -13,6 +13,8 @@ use cogwheel_orchestrator::Digests;
 use cogwheel_service::Fatal;
 use cogwheel_weights::Digest;
 
+use crate::file_kind;
+
 /// Most pictures of a folder that are read where nobody says how many are wanted: more than any model makes frames.
 const MAX_PICTURES: usize = 1000;
 
@@ -138,7 +140,8 @@ fn file(option: &'static str, path: &Path, max: u64) -> Result<Bytes, BroughtErr
     let metadata = path.metadata().map_err(failed)?;
     // Opening a pipe would wait for whoever writes.
     if !metadata.is_file() {
-        return Err(unfit("a file".to_owned(), "something else".to_owned()));
+        let found = file_kind::words(metadata.file_type());
+        return Err(unfit("a file".to_owned(), found.to_owned()));
     }
     let mut bytes = Vec::new();
     // It may grow meanwhile.
@@ -199,7 +202,14 @@ mod tests {
         };
         check(None, Some(folder.path()), "expected a folder with pictures");
         check(Some(folder.path()), None, "--image");
-        check(Some(folder.path()), None, "expected a file, found something else");
+        check(Some(folder.path()), None, "expected a file, found a folder");
+        #[cfg(unix)]
+        {
+            let socket = folder.path().join("socket.mp4");
+            let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+            check(None, Some(&socket), "expected a file, found a socket");
+            check(Some(Path::new("/dev/null")), None, "expected a file, found a device");
+        }
         check(None, Some(Path::new("missing.mp4")), "--video missing.mp4: ");
         let large = folder.path().join("large.png");
         File::create(&large).unwrap().set_len(MAX_BYTES + 1).unwrap();

@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::PathError;
 use super::pending::{PendingFile, PendingFolder, resolve};
+use crate::file_kind;
 
 /// The endings of `--output`.
 const VIDEO_ENDINGS: &str = ".mp4, .gif or .safetensors, or a folder (ending in / or existing)";
@@ -123,7 +124,8 @@ impl Target {
         }
         let folder = parent(&place);
         if !folder.is_dir() {
-            let found = if folder.exists() { "a file" } else { "nothing" };
+            let found = folder.metadata().map(|found| file_kind::words(found.file_type()));
+            let found = found.unwrap_or("nothing");
             let (option, path) = (self.option, path.to_path_buf());
             return Err(PathError::NoFolder { option, path, folder, found });
         }
@@ -137,9 +139,12 @@ impl Target {
         let place = folder.join(place.file_name().unwrap_or_default());
         match (self.kind, fs::metadata(&place)) {
             (_, Err(_)) => Ok(()),
-            (Kind::Pictures, Ok(_)) => Err(occupied("a folder", "a file")),
-            (_, Ok(found)) if found.is_dir() => Err(occupied("a file", "a folder")),
-            (_, Ok(found)) if !found.is_file() => Err(occupied("a file", "something else")),
+            (Kind::Pictures, Ok(found)) => {
+                Err(occupied("a folder", file_kind::words(found.file_type())))
+            }
+            (_, Ok(found)) if !found.is_file() => {
+                Err(occupied("a file", file_kind::words(found.file_type())))
+            }
             // Not written to: a file its owner has locked is not to be replaced either.
             (_, Ok(_)) => match OpenOptions::new().write(true).open(&place) {
                 Ok(_) => Ok(()),

@@ -1,3 +1,4 @@
+use super::limits::MAX_SIDE;
 use crate::FrameSize;
 
 /// Why a picture or a video cannot be read.
@@ -20,8 +21,10 @@ pub enum ReadError {
         /// Bytes given.
         found: usize,
     },
-    /// Frames without pixels, or over [`crate::ReadLimits::max_pixels`].
-    #[error("{format}: expected 1 to {max_pixels} pixels, found {found}")]
+    /// Frames without pixels, over [`crate::ReadLimits::max_pixels`], or with a side that is longer than any format's.
+    #[error(
+        "{format}: expected 1 to {max_pixels} pixels and sides of at most {MAX_SIDE}, found {found}"
+    )]
     Size {
         /// The file's format.
         format: &'static str,

@@ -24,7 +24,7 @@ impl Default for ReadLimits {
 }
 
 /// The longest side: JPEG's, and GIF's. Filtering takes memory and time by the side, not by the pixels.
-const MAX_SIDE: u32 = 65_535;
+pub(super) const MAX_SIDE: u32 = 65_535;
 
 impl ReadLimits {
     pub(crate) fn check_bytes(&self, bytes: &[u8]) -> Result<(), ReadError> {
