@@ -76,6 +76,33 @@ fn whole_files_stay_within_the_limits() {
     }
 }
 
+#[test]
+fn small_frames_on_a_large_screen_of_a_gif_take_little_more_than_the_screen() {
+    const SIDE: u16 = 2048;
+    let mut file = Vec::new();
+    let mut encoder = gif::Encoder::new(&mut file, SIDE, SIDE, &[255, 0, 0, 0, 0, 255]).unwrap();
+    for dispose in
+        [gif::DisposalMethod::Previous, gif::DisposalMethod::Background, gif::DisposalMethod::Keep]
+    {
+        let frame = gif::Frame { dispose, ..gif::Frame::from_indexed_pixels(2, 2, [1; 4], None) };
+        encoder.write_frame(&frame).unwrap();
+    }
+    drop(encoder);
+    let limits = ReadLimits { max_pixels: 1 << 22, ..LIMITS };
+    let before = HELD.get();
+    PEAK.set(before);
+    let mut video = VideoReader::open(file, &limits).unwrap();
+    let mut frames = 0;
+    while let Some(frame) = video.next_frame().unwrap() {
+        assert_eq!(frame.rgb()[..3], [0, 0, 255]);
+        frames += 1;
+    }
+    assert_eq!(frames, 3);
+    // The screen in four bytes a pixel and one frame in three.
+    let peak = PEAK.get() - before;
+    assert!(peak < (7 << 22) + (1 << 20), "{peak}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 

@@ -26,7 +26,8 @@ pub(super) struct GifReader {
 enum Disposal {
     Keep,
     Clear(Area),
-    Restore(Vec<u8>),
+    /// What was there: of the area alone, since the screen may be far larger.
+    Restore(Area, Vec<u8>),
 }
 
 /// The part of a frame that is on the screen.
@@ -78,7 +79,13 @@ impl GifReader {
         self.disposal = match frame.dispose {
             DisposalMethod::Any | DisposalMethod::Keep => Disposal::Keep,
             DisposalMethod::Background => Disposal::Clear(area),
-            DisposalMethod::Previous => Disposal::Restore(self.screen.clone()),
+            DisposalMethod::Previous => {
+                let mut before = Vec::with_capacity(area.width * area.height * 4);
+                for y in 0..area.height {
+                    before.extend_from_slice(area.row(&mut self.screen, screen_width, y));
+                }
+                Disposal::Restore(area, before)
+            }
         };
         let frame_row = usize::from(frame.width) * 4;
         for y in 0..area.height {
@@ -100,7 +107,12 @@ impl GifReader {
     fn dispose(&mut self, screen_width: usize) {
         match std::mem::replace(&mut self.disposal, Disposal::Keep) {
             Disposal::Keep => {}
-            Disposal::Restore(screen) => self.screen = screen,
+            Disposal::Restore(area, before) => {
+                for y in 0..area.height {
+                    let row = &before[y * area.width * 4..][..area.width * 4];
+                    area.row(&mut self.screen, screen_width, y).copy_from_slice(row);
+                }
+            }
             Disposal::Clear(area) => {
                 for y in 0..area.height {
                     area.row(&mut self.screen, screen_width, y).fill(0);

@@ -20,7 +20,7 @@ pub(super) fn scan(bytes: &[u8], limits: &ReadLimits) -> Result<GifIndex, ReadEr
     let screen = limits.check_size(FORMAT, blocks.u16()?.into(), blocks.u16()?.into())?;
     let flags = blocks.u8()?;
     blocks.skip(2)?;
-    blocks.skip_colours(flags)?;
+    let has_colours = blocks.skip_colours(flags)?;
     let (mut frames, mut duration, mut delay) = (0, 0, LEAST_DELAY);
     while let Some(introducer) = blocks.next_block() {
         match introducer {
@@ -38,7 +38,11 @@ pub(super) fn scan(bytes: &[u8], limits: &ReadLimits) -> Result<GifIndex, ReadEr
                 let (width, height) = (blocks.u16()?, blocks.u16()?);
                 limits.check_size(FORMAT, width.into(), height.into())?;
                 let flags = blocks.u8()?;
-                blocks.skip_colours(flags)?;
+                // Programs make up different ones where there are none.
+                if !(blocks.skip_colours(flags)? || has_colours) {
+                    let found = format!("none for frame {frames}");
+                    return Err(ReadError::content(FORMAT, "a table of colours", found));
+                }
                 blocks.skip(1)?;
                 blocks.skip_data()?;
                 frames += 1;
@@ -83,9 +87,13 @@ impl Blocks<'_> {
         if self.at <= self.bytes.len() { Ok(()) } else { Err(cut()) }
     }
 
-    /// A table of colours, if `flags` say that there is one.
-    fn skip_colours(&mut self, flags: u8) -> Result<(), ReadError> {
-        if flags & 0x80 == 0 { Ok(()) } else { self.skip(3 << ((flags & 7) + 1)) }
+    /// A table of colours, if `flags` say that there is one; whether there is.
+    fn skip_colours(&mut self, flags: u8) -> Result<bool, ReadError> {
+        let is_there = flags & 0x80 != 0;
+        if is_there {
+            self.skip(3 << ((flags & 7) + 1))?;
+        }
+        Ok(is_there)
     }
 
     /// Sub-blocks to the empty one that ends them.
