@@ -147,9 +147,7 @@ async fn follow(
     mut reception: Reception<'_>,
 ) -> Result<(), Fatal> {
     let mut comparison = match compare {
-        Some(kind) => {
-            Some(Comparison::begin(address, &mut request, kind, reception.progress_mut()).await?)
-        }
+        Some(kind) => Some(Comparison::begin(address, &mut request, kind, &mut reception).await?),
         None => None,
     };
     let mut generation = Generation::start(address, request).await?;

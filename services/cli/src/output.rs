@@ -2,6 +2,7 @@
 
 mod clip;
 mod error;
+mod leftovers;
 mod metadata;
 mod pending;
 mod pictures;
@@ -10,7 +11,7 @@ mod tensor_file;
 mod video;
 
 pub use error::{PathError, WriteError};
-pub use metadata::{metadata_path, write_metadata};
+pub use metadata::{metadata_beside, metadata_path, read_metadata_text, write_metadata};
 pub use target::{Kind, Target};
 pub use tensor_file::TensorFile;
 pub use video::VideoFile;

@@ -1,7 +1,6 @@
 //! `--from`: a video made again from what it says of itself.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,11 +13,8 @@ use cogwheel_video::{MetadataError, read_metadata};
 
 use crate::args::{GenerateArgs, SchedulerName, Switch};
 use crate::file_kind;
-use crate::output::metadata_path;
+use crate::output::{metadata_path, read_metadata_text};
 use crate::shown;
-
-/// More than any description of a video takes.
-const MAX_BYTES: u64 = 1 << 20;
 
 /// What a video was made of, as far as the command line says nothing else.
 #[derive(Clone, Debug)]
@@ -126,7 +122,7 @@ impl Again {
                 return Err(malformed(file_kind::words(other.file_type()).to_owned()));
             }
             _ if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) => {
-                Some(read_text(path).map_err(failed)?)
+                Some(read_metadata_text(path).map_err(failed)?)
             }
             _ => match read_metadata(File::open(path).map_err(failed)?) {
                 Ok(text) => text,
@@ -142,7 +138,7 @@ impl Again {
                 if !beside.is_file() {
                     return Err(AgainError::None { path: path.to_path_buf(), beside });
                 }
-                read_text(&beside).map_err(failed)?
+                read_metadata_text(&beside).map_err(failed)?
             }
         };
         let metadata: VideoMetadata =
@@ -314,21 +310,4 @@ impl Again {
 /// What a file says, as it can be shown: it may be anybody's.
 fn printable(text: &str) -> String {
     shown::value(text).escape_debug().to_string()
-}
-
-/// What lies beside a video, if it says how that was made.
-pub(super) fn metadata_beside(video: &Path) -> Option<VideoMetadata> {
-    let path = metadata_path(video);
-    let text = path.is_file().then(|| read_text(&path).ok())??;
-    serde_json::from_str(&text).ok()
-}
-
-/// Reads a regular file.
-fn read_text(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(std::io::Error::other("expected JSON of at most 1 MiB, found more"));
-    }
-    Ok(text)
 }

@@ -13,9 +13,8 @@ use cogwheel_video::read_metadata;
 use cogwheel_weights::Weights;
 use serde::Deserialize;
 
-use super::again::metadata_beside;
 use crate::args::SchedulerName;
-use crate::output::{Kind, Target};
+use crate::output::{Kind, Target, metadata_beside};
 use crate::shown;
 
 /// More than thousands of prompts take.

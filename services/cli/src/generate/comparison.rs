@@ -13,7 +13,8 @@ use cogwheel_video::{FrameSize, VideoEncoder, VideoFormat, check_png_size, encod
 
 use crate::client::Generation;
 use crate::output::Kind;
-use crate::progress::Progress;
+
+use super::reception::Reception;
 
 /// Two videos of one prompt and seed as one: on the left without the adapters, on the right with
 /// them. Both come as frames and are encoded here.
@@ -43,22 +44,25 @@ impl Comparison {
         address: &Address,
         request: &mut GenerateVideoRequest,
         kind: Kind,
-        progress: &mut Progress,
+        reception: &mut Reception<'_>,
     ) -> Result<Self, Fatal> {
         request.output_format = OutputFormat::Frames.into();
         let left =
             GenerateVideoRequest { adapters: Vec::new(), return_latents: false, ..request.clone() };
-        progress.note("first without the adapters");
+        reception.progress_mut().note("first without the adapters");
         let mut generation = Generation::start(address, left).await?;
         let mut comparison = None;
         while let Some(response) = generation.next().await? {
             let Some(event) = response.event else { continue };
-            progress.show(response.video_index, &event);
+            reception.progress_mut().show(response.video_index, &event);
             match event {
                 Event::Accepted(accepted) => {
                     // The seed that was drawn, where none was stated.
                     request.seed = accepted.sampling.map(|sampling| sampling.seed);
-                    comparison = Some(Self::new(&accepted, kind)?);
+                    let new = Self::new(&accepted, kind)?;
+                    // Before the work, not after half of it.
+                    reception.check_leftovers(new.size.num_frames)?;
+                    comparison = Some(new);
                 }
                 // The right one shows the same.
                 Event::PromptEnhanced(enhanced) => {
@@ -73,7 +77,7 @@ impl Comparison {
                 _ => {}
             }
         }
-        progress.note("now with the adapters");
+        reception.progress_mut().note("now with the adapters");
         let mut comparison = comparison.ok_or_else(|| broken("an acceptance", "none"))?;
         comparison.check_count(comparison.left.len())?;
         comparison.inbox = inbox(comparison.size);

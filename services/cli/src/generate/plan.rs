@@ -249,12 +249,18 @@ impl Plan {
     }
 
     /// What a server would answer, before a single weight is loaded.
-    fn check(&self, Job { request, frames, .. }: &Job) -> Result<(), Fatal> {
+    fn check(&self, Job { request, video, frames, .. }: &Job) -> Result<(), Fatal> {
         let (max, found) = (self.max_bytes, request.encoded_len());
         if found > max {
             return Err(Fatal::usage(format!(
                 "expected a request of at most {max} bytes (--max-request-bytes), found {found} with what it brings"
             )));
+        }
+        // Where the model or the frames that are brought say how many it makes, that is seen later.
+        if let Some(num_frames) = request.num_frames {
+            for index in 0..request.num_videos.unwrap_or(1).min(MAX_VIDEOS) {
+                video.leftovers(index, num_frames).map_err(Fatal::usage)?;
+            }
         }
         match &self.source {
             Source::Model(settings) => Chain::check(settings, request)

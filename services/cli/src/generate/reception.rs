@@ -11,7 +11,7 @@ use cogwheel_service::Fatal;
 
 use super::again::Again;
 use crate::latents;
-use crate::output::{Kind, Target, TensorFile, VideoFile, write_metadata};
+use crate::output::{Target, TensorFile, VideoFile, write_metadata};
 use crate::progress::Progress;
 
 /// Turns what a server sends into files and progress. What it sends is checked: it names no paths
@@ -112,21 +112,29 @@ impl<'a> Reception<'a> {
         for note in again.flat_map(|again| again.differences(&accepted.adapters)) {
             self.progress.note(&note);
         }
-        if self.video.kind() == Kind::Pictures {
-            self.warn_of_leftovers(size.num_frames);
+        for note in self.check_leftovers(size.num_frames)? {
+            self.progress.note(&note);
         }
         Ok(())
     }
 
-    /// Pictures of a longer video would stay behind this one's and look like its end.
-    fn warn_of_leftovers(&self, num_frames: u32) {
-        for folder in (0..self.num_videos).map(|index| self.video.path(index)) {
-            let next = folder.join(format!("{num_frames:05}.png"));
-            if next.exists() {
-                let next = next.display();
-                self.progress.note(&format!("{next} and later pictures are of another video"));
+    /// Looks for pictures that would look like the end of videos of so many frames; says which will go.
+    ///
+    /// # Errors
+    /// Those that are nobody's.
+    pub(super) fn check_leftovers(&self, num_frames: u32) -> Result<Vec<String>, Fatal> {
+        let mut notes = Vec::new();
+        for index in 0..self.num_videos {
+            let found = self.video.leftovers(index, num_frames).map_err(Fatal::usage)?;
+            if found > 0 {
+                let folder = self.video.path(index);
+                notes.push(format!(
+                    "{} holds a longer video, of which the last {found} pictures go with the others",
+                    folder.display()
+                ));
             }
         }
+        Ok(notes)
     }
 
     fn files(&mut self, index: u32) -> Result<(&mut OpenFiles, VideoSize), Fatal> {

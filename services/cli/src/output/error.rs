@@ -55,6 +55,21 @@ pub enum PathError {
         /// What is there.
         found: &'static str,
     },
+    /// A picture that would stay behind those of the video and look like its end.
+    #[error(
+        "{option} {}: expected no pictures behind {last} but those that cogwheel.json there says this program made, found {found}",
+        path.display()
+    )]
+    Leftover {
+        /// The option.
+        option: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// The last picture of the video.
+        last: String,
+        /// The picture.
+        found: String,
+    },
     /// The system does not let this user write there.
     #[error("{option} {}: cannot be written: {source}", path.display())]
     Unwritable {

@@ -1,10 +1,17 @@
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+
+use cogwheel_orchestrator::VideoMetadata;
 
 use super::WriteError;
 use super::pending::PendingFile;
 
 /// In a folder of pictures.
 const IN_FOLDER: &str = "cogwheel.json";
+
+/// More than any description of a video takes.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Where the metadata of a video lies: `NAME.EXT.json` beside a file, `cogwheel.json` in a folder.
 pub fn metadata_path(video: &Path) -> PathBuf {
@@ -34,4 +41,24 @@ pub fn write_metadata(video: &Path, json: &str) -> Result<(), WriteError> {
     file.write(json.as_bytes())?;
     file.write(b"\n")?;
     file.commit().map(drop)
+}
+
+/// What lies beside a video, if it says how that was made.
+pub fn metadata_beside(video: &Path) -> Option<VideoMetadata> {
+    let path = metadata_path(video);
+    let text = path.is_file().then(|| read_metadata_text(&path).ok())??;
+    serde_json::from_str(&text).ok()
+}
+
+/// Reads the file of a video's metadata.
+///
+/// # Errors
+/// What the system says, or that the file is too large to be such.
+pub fn read_metadata_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other("expected JSON of at most 1 MiB, found more"));
+    }
+    Ok(text)
 }

@@ -62,6 +62,11 @@ impl PendingFolder {
         Ok(Self { folder, path: path.to_path_buf() })
     }
 
+    /// What it will be called.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Starts a file in it.
     pub(super) fn file(&self, name: &str) -> Result<PendingFile, WriteError> {
         let path = self.folder.path().join(name);

@@ -3,6 +3,7 @@ use std::fs::{self, OpenOptions};
 use std::path::{Component, Path, PathBuf};
 
 use super::PathError;
+use super::leftovers::{self, Leftovers};
 use super::pending::{PendingFile, PendingFolder, resolve};
 use crate::file_kind;
 
@@ -98,6 +99,28 @@ impl Target {
         let folder = parent(&place);
         let folder = folder.canonicalize().unwrap_or(folder);
         folder.join(place.file_name().unwrap_or_default())
+    }
+
+    /// Looks into the folder of video `index` for pictures that would stay behind its `num_frames` and look like its end;
+    /// gives the number of those that go with the video that was there.
+    ///
+    /// # Errors
+    /// A picture of which nobody knows whose it is.
+    pub fn leftovers(&self, index: u32, num_frames: u32) -> Result<usize, PathError> {
+        if self.kind != Kind::Pictures {
+            return Ok(0);
+        }
+        let path = self.path(index);
+        let found = Leftovers::find(&resolve(&path), num_frames)
+            .map_err(|source| self.unwritable(&path, source))?;
+        match found.foreign {
+            None => Ok(found.ours.len()),
+            Some(found) => {
+                let last = leftovers::name(num_frames.saturating_sub(1));
+                let found = found.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Err(PathError::Leftover { option: self.option, path, last, found })
+            }
+        }
     }
 
     fn checked(self) -> Result<Self, PathError> {
