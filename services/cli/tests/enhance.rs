@@ -177,7 +177,9 @@ fn an_endpoint_that_refuses_is_told_and_the_users_prompt_used() {
         &[&PROMPT[..], &["--prompt-enhancer", &endpoint.url]].concat(),
     ));
     assert!(
-        told.contains("note: the prompt is used as it is, not enhanced: the endpoint answered 401"),
+        told.contains(
+            "note: the prompt is used as it is, not enhanced: the endpoint answered 401 Unauthorized: it does not accept the key in COGWHEEL_PROMPT_ENHANCER_KEY"
+        ),
         "{told}"
     );
     good(&generate(&model, &plain, &PROMPT));

@@ -4,6 +4,7 @@
 
 mod answer;
 mod conversation;
+mod error;
 mod settings;
 
 use std::env;
@@ -16,6 +17,8 @@ use tokio::sync::Semaphore;
 
 use answer::{MAX_ANSWER_BYTES, prompt_of};
 use conversation::Conversation;
+pub(crate) use error::EnhancerError;
+use error::{cause, reason};
 pub use settings::{EnhancerArgs, EnhancerUrl, EnhancerUrlError};
 
 /// Tries of one prompt, within its time.
@@ -33,29 +36,11 @@ pub(crate) struct Enhancer {
     client: Client,
     url: Url,
     model: Option<String>,
+    /// Where its key is from, if there is one.
+    key: Option<&'static str>,
     /// Of one prompt, all tries together.
     time: Duration,
     connections: Semaphore,
-}
-
-/// Why a prompt is not enhanced. None of it names the endpoint or holds a key: clients are told.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum EnhancerError {
-    /// There is nothing to say more of.
-    #[error("expected a prompt to enhance, found none")]
-    Blank,
-    /// It took too long.
-    #[error("expected an answer within {} s, found none", .0.as_secs_f64())]
-    Time(Duration),
-    /// The endpoint refused.
-    #[error("the endpoint answered {0}")]
-    Status(StatusCode),
-    /// The endpoint cannot be reached, or the connection ended early.
-    #[error("the endpoint cannot be reached")]
-    Connection,
-    /// What came is no prompt.
-    #[error("expected a prompt, found {0}")]
-    Nonsense(String),
 }
 
 /// Why there can be no enhancer.
@@ -90,6 +75,7 @@ impl Enhancer {
             return Ok(None);
         };
         let mut headers = HeaderMap::new();
+        let key_name = key.as_ref().map(|&(name, _)| name);
         if let Some((name, key)) = key {
             let value = HeaderValue::try_from(format!("Bearer {key}"));
             let mut value = value.map_err(|_| EnhancerSetUpError::Key(name))?;
@@ -116,6 +102,7 @@ impl Enhancer {
             client,
             url,
             model: args.prompt_enhancer_model.clone(),
+            key: key_name,
             time: Duration::from_secs(args.prompt_enhancer_timeout),
             connections: Semaphore::new(MAX_CONNECTIONS),
         }))
@@ -138,8 +125,8 @@ impl Enhancer {
         }
         let tries = async {
             // It is never closed.
-            let _connection =
-                self.connections.acquire().await.map_err(|_| EnhancerError::Connection)?;
+            let closed = |_| EnhancerError::Connection("none is left".to_owned());
+            let _connection = self.connections.acquire().await.map_err(closed)?;
             let mut tries = 1;
             loop {
                 match self.ask(prompt, max_chars).await {
@@ -167,23 +154,9 @@ impl Enhancer {
             .await
             .map_err(|error| lost(&error))?;
         if response.status() != StatusCode::OK {
-            return Err(EnhancerError::Status(response.status()));
+            return Err(EnhancerError::Status { status: response.status(), key: self.key });
         }
         prompt_of(&body(response).await?, max_chars).map_err(EnhancerError::Nonsense)
-    }
-}
-
-impl EnhancerError {
-    /// Whether asking again may help.
-    fn may_pass(&self) -> bool {
-        match self {
-            Self::Blank | Self::Time(_) => false,
-            Self::Status(status) => {
-                status.is_server_error()
-                    || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(status)
-            }
-            Self::Connection | Self::Nonsense(_) => true,
-        }
     }
 }
 
@@ -200,22 +173,10 @@ async fn body(mut response: Response) -> Result<Vec<u8>, EnhancerError> {
     Ok(body)
 }
 
-/// Logs the reason, which may name the endpoint.
+/// Logs the cause, which may name the endpoint.
 fn lost(error: &reqwest::Error) -> EnhancerError {
     tracing::debug!(reason = cause(error), "the prompt enhancer cannot be reached");
-    EnhancerError::Connection
-}
-
-/// The innermost cause; those around it hold the URL.
-fn cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = match std::error::Error::source(error) {
-        Some(cause) => cause,
-        None => return "no answer".to_owned(),
-    };
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+    EnhancerError::Connection(reason(error))
 }
 
 /// What is on this machine is behind no proxy.

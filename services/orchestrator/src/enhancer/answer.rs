@@ -28,8 +28,8 @@ struct Message {
 
 /// The prompt in an answer of `chat/completions`, on one line and without control characters, or what was found in its place.
 pub(super) fn prompt_of(answer: &[u8], max_chars: usize) -> Result<String, String> {
-    let answer: Answer =
-        serde_json::from_slice(answer).map_err(|_| "other JSON, or none".to_owned())?;
+    let answer: Answer = serde_json::from_slice(answer)
+        .map_err(|_| "no answer of chat completions (--prompt-enhancer)".to_owned())?;
     let choice = answer.choices.into_iter().next().ok_or_else(|| "no text".to_owned())?;
     let content = choice.message.content.ok_or_else(|| "no text".to_owned())?;
     let mut prompt = cleaned(without_thoughts(&content)?);

@@ -180,4 +180,54 @@ async fn nobody_there_is_told_without_saying_where() {
     let args = EnhancerArgs { prompt_enhancer, ..EnhancerArgs::default() };
     let error = enhancer(&args).enhance("a fox", 100).await.unwrap_err().to_string();
     assert!(!error.contains(&address.port().to_string()), "{error}");
+    let expected = "the endpoint cannot be reached (--prompt-enhancer): connection refused";
+    assert_eq!(error, expected);
+}
+
+#[tokio::test]
+async fn what_a_refusal_is_about_most_likely_is_told() {
+    const KEY: &str = "sk-sEcReT";
+    for (status, key, expected) in [
+        (
+            401,
+            Some(KEYS[0]),
+            "401 Unauthorized: it does not accept the key in COGWHEEL_PROMPT_ENHANCER_KEY",
+        ),
+        (403, Some(KEYS[1]), "403 Forbidden: it does not accept the key in OPENAI_API_KEY"),
+        (
+            401,
+            None,
+            "401 Unauthorized: it expects a key, in COGWHEEL_PROMPT_ENHANCER_KEY or OPENAI_API_KEY, found none",
+        ),
+        (
+            404,
+            None,
+            "404 Not Found: expected chat completions at --prompt-enhancer, of the model that --prompt-enhancer-model names",
+        ),
+        (
+            400,
+            None,
+            "400 Bad Request: it may expect the name of a model that it has, in --prompt-enhancer-model",
+        ),
+        (
+            307,
+            None,
+            "307 Temporary Redirect: expected the URL that this leads to in --prompt-enhancer, since a key goes to no other",
+        ),
+        (418, None, "418 I'm a teapot"),
+    ] {
+        let (args, _seen) = endpoint(vec![Reply::Says(status, String::new())]);
+        let key = key.map(|name| (name, KEY.to_owned()));
+        let enhancer = Enhancer::with_key(&args, key).unwrap().unwrap();
+        let error = enhancer.enhance("a fox", 100).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("the endpoint answered {expected}"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_such_endpoint_is_told() {
+    let page = || Reply::Says(200, "<html>Welcome</html>".to_owned());
+    let (result, _) = enhanced(vec![page(), page(), page()]).await;
+    let expected = "expected a prompt, found no answer of chat completions (--prompt-enhancer)";
+    assert_eq!(result.unwrap_err().to_string(), expected);
 }
