@@ -119,13 +119,21 @@ async fn follow_all(
     progress: &mut Progress,
 ) -> Result<(), Fatal> {
     let count = jobs.len();
-    for (index, Job { request, video, latents, frames, line }) in jobs.into_iter().enumerate() {
+    for (index, mut job) in jobs.into_iter().enumerate() {
+        let own = job.read_own();
+        let Job { request, video, latents, frames, line, .. } = job;
         if count > 1 {
             let path = video.path(0);
             progress.note(&format!("{} of {count}: {}", index + 1, path.display()));
         }
-        let reception = Reception::new(video, latents, &request, how.again.clone(), progress);
-        let followed = follow(address, request, how.compare, reception).await;
+        let followed = match own {
+            Ok(()) => {
+                let again = how.again.clone();
+                let reception = Reception::new(video, latents, &request, again, progress);
+                follow(address, request, how.compare, reception).await
+            }
+            Err(fatal) => Err(fatal),
+        };
         let Err(fatal) = followed.map_err(|fatal| frames.name(fatal)) else { continue };
         let Some(line) = line else { return Err(fatal) };
         let message = format!("line {line}: {}", fatal.message);

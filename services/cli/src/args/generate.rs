@@ -38,7 +38,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
     /// A video for each line: a prompt, or in a file that ends in .jsonl an object with a prompt and
-    /// options by their names. They are called NAME-LINE.EXT; those that are there already, whole and
+    /// options by their names, image and video among them. They are called NAME-LINE.EXT; those that are there already, whole and
     /// made for the same request, are not made again (precision and tiling are not looked at)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "from", "num_videos", "compare"])]
     pub prompt_file: Option<PathBuf>,

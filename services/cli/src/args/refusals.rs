@@ -8,7 +8,8 @@ use super::{AdaptersAction, AdaptersArgs, GenerateArgs, ServeArgs};
 
 /// Refuses what this build of `generate` cannot honour yet.
 pub(super) fn generate(args: &GenerateArgs) -> Result<(), Fatal> {
-    if args.strength.is_some() && args.video.is_none() {
+    // Lines may bring videos of their own.
+    if args.strength.is_some() && args.video.is_none() && args.prompt_file.is_none() {
         return Err(Fatal::usage("--strength: expected with --video only, found without"));
     }
     if args.model.is_some() && !args.adapter.is_empty() {

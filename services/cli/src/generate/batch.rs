@@ -13,6 +13,7 @@ use cogwheel_video::read_metadata;
 use cogwheel_weights::Weights;
 use serde::Deserialize;
 
+use super::brought::OwnFiles;
 use crate::args::SchedulerName;
 use crate::output::{Kind, Target, metadata_beside};
 use crate::shown;
@@ -56,6 +57,8 @@ struct LineSettings {
     scheduler: Option<SchedulerName>,
     dynamic_cfg: Option<bool>,
     seed: Option<u64>,
+    image: Option<PathBuf>,
+    video: Option<PathBuf>,
     strength: Option<f64>,
     adapters: Option<Vec<LineAdapter>>,
     enhance_prompt: Option<bool>,
@@ -150,6 +153,11 @@ impl Batch {
         self.lines.iter().map(of_line).try_fold(0, |most, of_line| Some(most.max(of_line?)))
     }
 
+    /// Whether a line brings a video of its own.
+    pub(super) fn brings_video(&self) -> bool {
+        self.lines.iter().any(|line| line.settings.video.is_some())
+    }
+
     /// The number of the last line.
     pub(super) fn last(&self) -> u32 {
         self.lines.last().map_or(0, |line| line.number)
@@ -179,6 +187,15 @@ fn settings(line: &str, is_json: bool) -> Result<LineSettings, String> {
 }
 
 impl Line {
+    /// The files that it names, if it does, where a request has room for `max` bytes; `otherwise` says how many frames it
+    /// makes if it does not.
+    pub(super) fn own_files(&self, otherwise: Option<u32>, max: u64) -> Option<OwnFiles> {
+        let LineSettings { image, video, num_frames, .. } = &self.settings;
+        let num_frames = num_frames.or(otherwise);
+        let own = OwnFiles { image: image.clone(), video: video.clone(), num_frames, max };
+        (image.is_some() || video.is_some()).then_some(own)
+    }
+
     /// The command line's request with what the line says in its place; seeds count up where the line has none of its own,
     /// `index` being the line's place among all.
     pub(super) fn request(

@@ -2,13 +2,16 @@
 
 mod folder;
 mod naming;
+mod own;
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use cogwheel_api::generation::v1::{InputVideo, Pictures, input_video::Source};
+use cogwheel_api::generation::v1::{
+    GenerateVideoRequest, InputVideo, Pictures, input_video::Source,
+};
 use cogwheel_orchestrator::Digests;
 use cogwheel_service::Fatal;
 use cogwheel_weights::Digest;
@@ -21,6 +24,7 @@ const MAX_PICTURES: usize = 1000;
 const VIDEO: &str = "--video";
 
 pub(super) use naming::Frames;
+pub(super) use own::OwnFiles;
 
 /// What a command brings beside its prompt.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +65,12 @@ impl Brought {
         let Some(path) = video else { return Ok(Self { image, ..Self::default() }) };
         let video = self::video(path, num_frames, max).map_err(Fatal::usage)?;
         Ok(Self { image, ..video })
+    }
+
+    /// Makes it what a request brings.
+    pub(super) fn put_into(&self, request: &mut GenerateVideoRequest) {
+        request.image.clone_from(&self.image);
+        request.video.clone_from(&self.video);
     }
 
     /// As the server tells them of what it made a video of so many frames from.

@@ -1,10 +1,12 @@
+mod lines;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_denoiser::AdapterSettings;
 use cogwheel_models::checkpoint::Checkpoint;
-use cogwheel_orchestrator::{AdapterArgs, Digests};
+use cogwheel_orchestrator::AdapterArgs;
 use cogwheel_service::{Address, Fatal};
 use cogwheel_tensor::Tensor;
 use cogwheel_weights::Digest;
@@ -19,10 +21,11 @@ use crate::output::{Kind, Target};
 
 use super::adapters::{Loras, choices};
 use super::again::Again;
-use super::batch::{Batch, is_made};
-use super::brought::{Brought, Frames};
+use super::batch::Batch;
+use super::brought::{Brought, Frames, OwnFiles};
 use super::comparison::NO_TENSORS;
 use super::request::request;
+use lines::OfAll;
 
 /// A command whose every file and folder has been looked at.
 pub(super) struct Plan {
@@ -52,8 +55,23 @@ pub(super) struct Job {
     pub(super) latents: Option<Target>,
     /// Where the frames came from that it brings.
     pub(super) frames: Arc<Frames>,
+    /// Files of its own, which are read when its turn comes, and what the command line brings.
+    own: Option<(OwnFiles, Arc<Brought>)>,
     /// The line of a prompt file that asks for it.
     pub(super) line: Option<u32>,
+}
+
+impl Job {
+    /// Reads the files of its own that it brings.
+    ///
+    /// # Errors
+    /// One that is not as it was when it was looked at.
+    pub(super) fn read_own(&mut self) -> Result<(), Fatal> {
+        if let Some((own, of_all)) = self.own.take() {
+            own.read(&of_all)?.put_into(&mut self.request);
+        }
+        Ok(())
+    }
 }
 
 /// Who computes.
@@ -120,13 +138,14 @@ impl Plan {
         };
         // What a request leaves open is the model's, which a server alone knows.
         let of_model = |it: &Checkpoint| it.default_workload().num_frames as u32;
-        let wanted = args.num_frames.or(checkpoint.as_ref().map(of_model));
-        let wanted = batch.as_ref().map_or(wanted, |batch| batch.num_frames(wanted));
+        let of_one = args.num_frames.or(checkpoint.as_ref().map(of_model));
+        let wanted = batch.as_ref().map_or(of_one, |batch| batch.num_frames(of_one));
         let of_again = again.as_ref().map_or(0, Again::num_frames);
         let wanted = wanted.map(|frames| frames.max(of_again));
         let latents_bytes = initial_latents.as_ref().map_or(0, |tensor| tensor.bytes().len());
         let room = max_bytes.saturating_sub(latents_bytes) as u64;
         let brought = Brought::read(args.image.as_deref(), args.video.as_deref(), wanted, room)?;
+        let brought = Arc::new(brought);
         let digest = |tensor: &Tensor| Digest::of(tensor.bytes()).to_string();
         let latents_digest = initial_latents.as_ref().map(digest);
         if let Some(again) = &again {
@@ -168,7 +187,8 @@ impl Plan {
                     queue: StageQueue { depth: 1 },
                     max_videos: MAX_VIDEOS,
                     size: [request.num_frames, request.height, request.width],
-                    from_video: request.video.is_some(),
+                    from_video: request.video.is_some()
+                        || batch.as_ref().is_some_and(Batch::brings_video),
                     adapters: AdapterArgs::default(),
                     variants: AdapterSettings::default(),
                     inputs: args.inputs,
@@ -196,56 +216,18 @@ impl Plan {
             max_bytes,
         };
         let frames = Arc::new(brought.frames.clone());
-        let job = Job { request, video, latents: output_latents, frames, line: None };
+        let job = Job { request, video, latents: output_latents, frames, own: None, line: None };
         match batch {
             None => {
                 plan.check(&job)?;
                 plan.jobs.push(job);
             }
             Some(batch) => {
-                let digests = |num_frames| brought.digests(latents_digest.clone(), num_frames);
-                plan.add_lines(batch, &job, args.skip_broken_lines, &digests)?;
+                let (num_frames, job, brought) = (of_one, &job, &brought);
+                plan.add_lines(batch, &OfAll { job, brought, latents_digest, num_frames, room })?;
             }
         }
         Ok(plan)
-    }
-
-    /// A job for each line of a prompt file, but for what is there already.
-    ///
-    /// # Errors
-    /// A line that cannot be made, unless it is to be skipped.
-    fn add_lines(
-        &mut self,
-        batch: Batch,
-        of_all: &Job,
-        skip_broken: bool,
-        digests: &dyn Fn(u32) -> Digests,
-    ) -> Result<(), Fatal> {
-        let Batch { lines, broken } = batch;
-        self.broken_lines = broken.len();
-        self.notices.extend(broken);
-        for (index, line) in lines.iter().enumerate() {
-            let job = Job {
-                request: line.request(&of_all.request, index),
-                video: of_all.video.one(line.number),
-                latents: of_all.latents.as_ref().map(|target| target.one(line.number)),
-                frames: Arc::clone(&of_all.frames),
-                line: Some(line.number),
-            };
-            if let Err(fatal) = self.check(&job) {
-                let message = format!("line {}: {}", line.number, fatal.message);
-                if !skip_broken {
-                    return Err(Fatal { message, ..fatal });
-                }
-                self.notices.push(message);
-                self.broken_lines += 1;
-            } else if is_made(&job.video, job.latents.as_ref(), &job.request, digests) {
-                self.notices.push(format!("{} is there already", job.video.path(0).display()));
-            } else {
-                self.jobs.push(job);
-            }
-        }
-        Ok(())
     }
 
     /// What a server would answer, before a single weight is loaded.
