@@ -16,7 +16,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use cogwheel_service::{Fatal, HELP_WIDTH, one_line};
+use cogwheel_service::{ConfigError, Fatal, HELP_WIDTH, Parsed, ServerArgs, one_line};
 
 pub use adapters::{AdaptersAction, AdaptersArgs};
 pub use cogwheel_service::{MemorySize, MemorySizeError};
@@ -108,7 +108,7 @@ pub enum ModelsAction {
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Invocation {
-    /// Help or the version.
+    /// Help, the version or the settings.
     Text(Box<StyledStr>),
     /// Something to do.
     Command(Command),
@@ -133,10 +133,13 @@ pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, Fatal> {
     let quiet = |command: clap::Command| command.mut_arg("log", |log| log.default_value(QUIET));
     let command = command().mut_subcommand("generate", quiet);
-    let matches = match command.try_get_matches_from(arguments) {
-        Ok(matches) => matches,
-        Err(error) => return text_or_error(error),
+    let mut config = match cogwheel_service::parse(command, &ServerArgs::TABLES, arguments) {
+        Ok(Parsed::Run(config)) => config,
+        Ok(Parsed::Print(text)) => return Ok(Invocation::Text(Box::new(text.into()))),
+        Err(ConfigError::Usage(error)) => return text_or_error(error),
+        Err(error) => return Err(Fatal::usage(error)),
     };
+    let matches = config.matches;
     let Cli { mut command } = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
         Err(error) => return text_or_error(error),
@@ -149,7 +152,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
                 args.enhance_prompt |= is_on_command_line(matches, "prompt_enhancer");
             }
         }
-        Command::Serve(args) => refusals::serve(args)?,
+        Command::Serve(args) => {
+            args.server.take_tables(&mut config.tables)?;
+            refusals::serve(args)?;
+        }
         Command::Adapters(args) => refusals::adapters(args)?,
         Command::Models(_) | Command::Doctor(_) | Command::Completions { .. } => {}
     }

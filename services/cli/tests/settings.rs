@@ -1,10 +1,12 @@
 //! The README's table of settings is that of the programs. `COGWHEEL_WRITE_GENERATED=1` (that is `make settings`) writes it.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
 use clap::{Arg, Command};
+use cogwheel_service::{ConfigError, Parsed, ServerArgs};
 
 const BEGIN: &str = "<!-- settings -->\n";
 const END: &str = "\n</details>";
@@ -29,7 +31,7 @@ fn programs() -> [(char, Command); 5] {
 #[derive(PartialEq)]
 struct Row {
     heading: String,
-    cells: [String; 3],
+    cells: [String; 4],
     help: String,
     programs: String,
 }
@@ -42,7 +44,8 @@ fn row(arg: &Arg) -> Option<Row> {
     let takes = arg.get_action().takes_values();
     let shown =
         |value: &str| if takes && !value.is_empty() { format!("`{value}`") } else { String::new() };
-    let cells = [format!("`--{long}`"), format!("`{env}`"), shown(&defaults.join(" "))];
+    let key = cogwheel_service::file_key(arg).map_or(String::new(), |key| format!("`{key}`"));
+    let cells = [format!("`--{long}`"), format!("`{env}`"), key, shown(&defaults.join(" "))];
     let help = arg.get_help()?.to_string().replace('|', "\\|");
     Some(Row {
         heading: arg.get_help_heading().unwrap_or("Other").to_owned(),
@@ -75,12 +78,12 @@ fn table() -> String {
         }
     }
     let mut text = "Of `cogwheel serve` (S), orchestrator (O), text encoder (T), denoiser (D) and vae (V).\n\n\
-                    | flag | environment | default | of | what |\n|---|---|---|---|---|\n"
+                    | flag | environment | file | default | of | what |\n|---|---|---|---|---|---|\n"
         .to_owned();
     for heading in headings {
         for row in rows.iter().filter(|row| row.heading == heading) {
-            let [flag, env, default] = &row.cells;
-            text += &format!("| {flag} | {env} | {default} | {} | {} |\n", row.programs, row.help);
+            let (cells, programs) = (row.cells.join(" | "), &row.programs);
+            text += &format!("| {cells} | {programs} | {} |\n", row.help);
         }
     }
     text
@@ -108,11 +111,107 @@ fn every_setting_of_a_server_has_an_environment_variable() {
     for (letter, command) in programs() {
         for arg in command.get_arguments() {
             let long = arg.get_long().unwrap_or_default();
-            if ["help", "version"].contains(&long) || arg.is_hide_set() {
+            if ["help", "version", "print-config"].contains(&long) || arg.is_hide_set() {
                 continue;
             }
             let env = arg.get_env().and_then(|env| env.to_str());
             assert!(env.is_some_and(|env| env.starts_with("COGWHEEL_")), "{letter}: --{long}");
         }
     }
+}
+
+/// What the programs print of their settings with this file.
+fn printed(command: &Command, file: &str) -> Result<String, ConfigError> {
+    let path = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&path, file).unwrap();
+    let path = path.path().to_str().unwrap();
+    let arguments = ["x", "--config", path, "--print-config"].map(OsString::from);
+    match cogwheel_service::parse(command.clone(), &ServerArgs::TABLES, arguments)? {
+        Parsed::Print(text) => Ok(text),
+        Parsed::Run(config) => panic!("expected settings, found {config:?}"),
+    }
+}
+
+/// The same without the comments.
+fn lines(printed: &str) -> Vec<&str> {
+    let lines = printed.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| line.split("  # ").next().unwrap()).collect()
+}
+
+#[test]
+fn every_setting_may_stand_in_the_file_and_what_is_printed_gives_the_same() {
+    let words = [
+        "7",
+        "0.5",
+        "true",
+        "\"m\"",
+        "\"on\"",
+        "\"fp32\"",
+        "\"cpu\"",
+        "\"json\"",
+        "\"127.0.0.1:7\"",
+        "\"http://127.0.0.1:7\"",
+    ];
+    let values: Vec<String> =
+        words.iter().flat_map(|word| [(*word).to_owned(), format!("[{word}, {word}]")]).collect();
+    for (letter, command) in programs() {
+        let mut file = String::new();
+        for key in command.get_arguments().filter_map(cogwheel_service::file_key) {
+            let taken = values.iter().map(|value| format!("{key} = {value}\n"));
+            file +=
+                &taken.filter(|line| printed(&command, line).is_ok()).next().unwrap_or_else(|| {
+                    panic!("{letter}: expected a value that {key} takes among {words:?}")
+                });
+        }
+        let text = printed(&command, &file).unwrap();
+        let mut stated: Vec<&str> = file.lines().collect();
+        let mut found = lines(&text);
+        assert_eq!(found, lines(&printed(&command, &text).unwrap()), "{letter}");
+        // As it was stated, but in the order of the help.
+        stated.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, stated, "{letter}");
+        // And by themselves: the defaults.
+        let text = printed(&command, "").unwrap();
+        assert_eq!(lines(&text), lines(&printed(&command, &text).unwrap()), "{letter}");
+    }
+}
+
+#[test]
+fn flags_go_before_the_environment_and_the_environment_before_the_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, "model = 'm'\nmax_adapters = 1\nmax_streams = 1\nqueue_depth = 1\n").unwrap();
+    let run = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cogwheel"));
+        command.arg("serve").args(arguments).env_clear().envs(environment.iter().copied());
+        command.env("COGWHEEL_CONFIG", file.path()).output().unwrap()
+    };
+    let environment = [("COGWHEEL_MAX_STREAMS", "2"), ("COGWHEEL_QUEUE_DEPTH", "2")];
+    let output = run(&["--queue-depth", "3", "--print-config"], &environment);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let path = file.path().display();
+    for line in [
+        "queue_depth = 3  # flag --queue-depth",
+        "max_streams = 2  # environment variable COGWHEEL_MAX_STREAMS",
+        &format!("max_adapters = 1  # file {path}:2"),
+        "grace_seconds = 30  # default",
+    ] {
+        assert!(text.lines().any(|found| found == line), "expected {line} in\n{text}");
+    }
+    let output = run(&["--config", "/no/such/file"], &environment);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.starts_with("error: /no/such/file: expected a readable file"), "{error}");
+}
+
+#[test]
+fn the_readmes_file_of_settings_is_one() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md"));
+    let readme = readme.unwrap();
+    let (_, rest) = readme.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let [(_, serve), ..] = programs();
+    let text = printed(&serve, example).unwrap();
+    assert!(text.contains("[[tokens]]") && text.contains("[[identities]]"), "{text}");
 }

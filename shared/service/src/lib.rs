@@ -3,6 +3,7 @@
 
 mod call;
 mod channel;
+mod config;
 mod deadline;
 mod exit;
 mod failure;
@@ -25,6 +26,10 @@ mod trace;
 
 pub use call::{Call, Gate};
 pub use channel::{Address, AddressError, connect};
+pub use config::{
+    Config, ConfigArgs, ConfigError, Entry, FileTable, FileTables, Identity, Parsed, Place,
+    TableKind, Token, file_key, parse,
+};
 pub use exit::{Exit, Fatal};
 pub use failure::{Failure, Invalid, Violation};
 pub use leave::leave;

@@ -1,7 +1,10 @@
+use std::io::Write as _;
+
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
 
-use crate::{Failure, Fatal, Limits, Listener, LogArgs, ServerArgs, Shutdown};
+use crate::config::{self, ConfigError, Parsed};
+use crate::{ConfigArgs, Failure, Fatal, Limits, Listener, LogArgs, ServerArgs, Shutdown};
 
 /// Columns of the help on a wider terminal.
 pub const HELP_WIDTH: usize = 100;
@@ -16,6 +19,8 @@ struct Process<A: Args> {
     server: ServerArgs,
     #[command(flatten)]
     logs: LogArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// The command line of a service: its own settings, its server's, its logs'.
@@ -32,17 +37,26 @@ where
     S: AsyncFnOnce(A, Listener, Limits, &Shutdown) -> Result<(), Fatal>,
 {
     cogwheel_engine::without_telemetry();
-    let parsed = command::<A>(name, about)
-        .try_get_matches()
-        .and_then(|m| Process::<A>::from_arg_matches(&m));
+    let parsed = config::parse(command::<A>(name, about), &ServerArgs::TABLES, std::env::args_os());
     match parsed {
-        Ok(process) => run(process, serve),
-        Err(text) if matches!(text.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+        Ok(Parsed::Run(mut config)) => {
+            let mut process = Process::<A>::from_arg_matches(&config.matches)
+                .map_err(|error| Fatal::usage(one_line(&error)))?;
+            process.server.take_tables(&mut config.tables)?;
+            run(process, serve)
+        }
+        Ok(Parsed::Print(text)) => {
             // A reader that has gone away (`| head`) is no failure of ours.
+            let _ = write!(std::io::stdout(), "{text}");
+            Ok(())
+        }
+        Err(ConfigError::Usage(text))
+            if matches!(text.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
+        {
             let _ = text.print();
             Ok(())
         }
-        Err(error) => Err(Fatal::usage(one_line(&error))),
+        Err(error) => Err(Fatal::usage(error)),
     }
 }
 

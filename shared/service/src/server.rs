@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use cogwheel_engine::Readiness;
 
+use crate::config::{Entry, FileTables, Identity, TableKind, Token};
 use crate::page::{Page, PageLayer};
 use crate::{Fatal, Listener, Shutdown, TraceId};
 
@@ -39,6 +40,33 @@ pub struct ServerArgs {
     /// Calls at once on one connection; more wait
     #[arg(long, env = "COGWHEEL_MAX_STREAMS", value_name = "N", default_value_t = 128)]
     pub max_streams: u32,
+    /// Tokens that clients may have.
+    #[arg(skip)]
+    pub tokens: Vec<Entry<Token>>,
+    /// Clients that are known by their certificates.
+    #[arg(skip)]
+    pub identities: Vec<Entry<Identity>>,
+}
+
+impl ServerArgs {
+    /// The tables that only a file has.
+    pub const TABLES: [TableKind; 2] = [TableKind::of::<Token>(), TableKind::of::<Identity>()];
+
+    /// Takes these tables.
+    ///
+    /// # Errors
+    /// When there are any: a server that did not heed them would be open to everybody.
+    pub fn take_tables(&mut self, tables: &mut FileTables) -> Result<(), Fatal> {
+        self.tokens = tables.take();
+        self.identities = tables.take();
+        let places = self.tokens.iter().map(|entry| &entry.place);
+        match places.chain(self.identities.iter().map(|entry| &entry.place)).next() {
+            Some(place) => Err(Fatal::usage(format!(
+                "{place}: expected no tokens and identities, which this build cannot check yet"
+            ))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What bounds a server.

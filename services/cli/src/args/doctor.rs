@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use cogwheel_service::ConfigArgs;
 
 use super::MemorySize;
 
@@ -18,4 +19,7 @@ pub struct DoctorArgs {
     /// Memory to stay within, e.g. 8GiB [default: the machine's]
     #[arg(long, env = "COGWHEEL_MEMORY_LIMIT", value_name = "BYTES")]
     pub memory_limit: Option<MemorySize>,
+    #[command(flatten)]
+    /// Where settings are read from.
+    pub config: ConfigArgs,
 }

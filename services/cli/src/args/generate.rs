@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, ValueEnum};
 use cogwheel_api::denoiser::v1::Scheduler;
 use cogwheel_orchestrator::{EnhancerArgs, InputLimits};
-use cogwheel_service::{Address, ComputeArgs, LogArgs, TilingArgs};
+use cogwheel_service::{Address, ComputeArgs, ConfigArgs, LogArgs, TilingArgs};
 use serde::Deserialize;
 
 use super::{COMPUTING, Lora, MemorySize, NamedAdapter};
@@ -31,7 +31,7 @@ pub struct GenerateArgs {
     #[arg(long, help_heading = MODEL, value_name = "URL")]
     pub endpoint: Option<Address>,
     /// What the video shows
-    #[arg(long, value_name = "TEXT", required_unless_present_any = ["from", "prompt_file"])]
+    #[arg(long, value_name = "TEXT", required_unless_present_any = ["from", "prompt_file", "print_config"])]
     pub prompt: Option<String>,
     /// Make a video again: an MP4 file of this program, or the JSON beside a video. What else is stated
     /// takes the place of what it says; with --model its adapters are given by --lora
@@ -133,6 +133,9 @@ pub struct GenerateArgs {
     #[command(flatten)]
     /// Logs.
     pub logs: LogArgs,
+    #[command(flatten)]
+    /// Where settings are read from.
+    pub config: ConfigArgs,
 }
 
 /// Schedulers by name.
