@@ -13,8 +13,7 @@ const END: &str = "\n</details>";
 
 /// The servers, with a letter each.
 fn programs() -> [(char, Command); 5] {
-    let mut cogwheel = cogwheel_cli::args::command();
-    cogwheel.build();
+    let cogwheel = cogwheel_cli::args::command();
     let serve = cogwheel.find_subcommand("serve").unwrap().clone();
     let command = cogwheel_service::command::<cogwheel_orchestrator::Settings>("", "");
     let stages = [
