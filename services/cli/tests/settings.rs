@@ -137,32 +137,30 @@ fn lines(printed: &str) -> Vec<&str> {
     lines.map(|line| line.split("  # ").next().unwrap()).collect()
 }
 
+/// Of each kind of setting one takes one of these, or it names what it takes.
+const WORDS: [&str; 6] = ["7", "0.5", "true", "'m'", "'127.0.0.1:7'", "'http://127.0.0.1:7'"];
+
+/// What a setting may take, one or an array of them.
+fn values(arg: &Arg) -> Vec<String> {
+    let named = arg.get_possible_values();
+    let named = named.iter().map(|value| format!("'{}'", value.get_name())).rev();
+    let words = named.chain(WORDS.map(str::to_owned));
+    words.flat_map(|word| [word.clone(), format!("[{word}, {word}]")]).collect()
+}
+
 #[test]
 fn every_setting_may_stand_in_the_file_and_what_is_printed_gives_the_same() {
-    let words = [
-        "7",
-        "0.5",
-        "true",
-        "\"m\"",
-        "\"on\"",
-        "\"fp32\"",
-        "\"cpu\"",
-        "\"json\"",
-        "\"127.0.0.1:7\"",
-        "\"http://127.0.0.1:7\"",
-    ];
-    let values: Vec<String> =
-        words.iter().flat_map(|word| [(*word).to_owned(), format!("[{word}, {word}]")]).collect();
     for (letter, command) in programs() {
         let mut file = String::new();
-        for key in command.get_arguments().filter_map(cogwheel_service::file_key) {
-            let taken = values.iter().map(|value| format!("{key} = {value}\n"));
+        for arg in command.get_arguments() {
+            let Some(key) = cogwheel_service::file_key(arg) else { continue };
+            let mut lines = values(arg).into_iter().map(|value| format!("{key} = {value}\n"));
+            let line = lines.find(|line| printed(&command, line).is_ok());
             file +=
-                &taken.filter(|line| printed(&command, line).is_ok()).next().unwrap_or_else(|| {
-                    panic!("{letter}: expected a value that {key} takes among {words:?}")
-                });
+                &line.unwrap_or_else(|| panic!("{letter}: no value for {key}: add one to WORDS"));
         }
         let text = printed(&command, &file).unwrap();
+        let file = file.replace('\'', "\"");
         let mut stated: Vec<&str> = file.lines().collect();
         let mut found = lines(&text);
         assert_eq!(found, lines(&printed(&command, &text).unwrap()), "{letter}");
