@@ -2,8 +2,10 @@
 //!
 //! The clap command is the single source: what has a flag and an environment variable is a setting, and
 //! its key in the file is the flag with `_` for `-`. The file's values become defaults of the command
-//! before it parses for good, so that whatever reads the matches knows nothing of the file. Tables that
-//! only the file has are types of their own ([`FileTable`]).
+//! before it parses for good, so that whatever reads the matches knows nothing of the file. Since clap does
+//! not count defaults as stated, settings that need or exclude each other are checked by whoever uses them,
+//! not by `requires` or `conflicts_with`. A setting with `hide_env_values` is a secret, which is shown nowhere.
+//! Tables that only the file has are types of their own ([`FileTable`]).
 
 mod error;
 mod file;
@@ -63,7 +65,8 @@ pub struct Config {
 /// Reads a command line, program name first, with its environment and the file that it names.
 ///
 /// Where subcommands take a file, one file does for all of them: each uses the settings that it has, and
-/// a key that none of them has is an error.
+/// a key that none of them has is an error. `command` has not been built: clap finds no changed argument in
+/// one that has.
 ///
 /// # Errors
 /// [`ConfigError::Usage`] for the command line, help among it; what is wrong in the file by its line.

@@ -2,8 +2,10 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Characters of what a file says that a message shows.
+/// Characters of a value that a message shows.
 const SHOWN: usize = 80;
+/// Characters of what a parser says of one.
+const TOLD: usize = 300;
 
 /// Why settings cannot be read. One line, and none of a file's secrets.
 #[derive(Debug, thiserror::Error)]
@@ -81,13 +83,30 @@ impl fmt::Display for Place {
     }
 }
 
-/// Text of a file as a message shows it: on one line, and not all of it where it is long.
+/// A value or name of a file as a message shows it.
 pub(super) fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push_str("...");
+    short(text, SHOWN)
+}
+
+/// What somebody else says of a file, which may repeat what stands there, as a message shows it.
+pub(super) fn told(message: &str) -> String {
+    short(&message.trim().replace('\n', ", "), TOLD)
+}
+
+/// On one line, not all of it where it is long, and nothing that moves a cursor or turns the direction of writing.
+fn short(text: &str, limit: usize) -> String {
+    let is_odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut short = String::new();
+    for c in text.chars().take(limit) {
+        if is_odd(c) { short.extend(c.escape_default()) } else { short.push(c) }
     }
-    shown
+    if text.chars().nth(limit).is_some() {
+        short.push_str("...");
+    }
+    short
 }
 
 fn meant(near: Option<&str>) -> String {

@@ -5,6 +5,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::error::told;
 use super::setting::Setting;
 use super::table::{Entry, FileTables, TableKind};
 use super::{ConfigError, Place, print};
@@ -73,7 +74,7 @@ impl Reading<'_> {
     fn all(&self) -> Result<SettingsFile, ConfigError> {
         let root = DeTable::parse(self.text).map_err(|error| ConfigError::Syntax {
             place: self.place(error.span()),
-            message: error.message().trim().replace('\n', ", "),
+            message: told(error.message()),
         })?;
         let mut pairs: Vec<_> = root.get_ref().iter().collect();
         // What stands first is told first.
@@ -109,7 +110,7 @@ impl Reading<'_> {
                 let read = (kind.read)(entry.clone()).map_err(|error| ConfigError::Value {
                     place: error.span().map_or(place.clone(), |span| self.place(Some(span))),
                     key: name.to_owned(),
-                    message: error.message().trim().replace('\n', ", "),
+                    message: told(error.message()),
                 })?;
                 file.printed += &print::table(kind, table, &place);
                 file.tables.push(kind.key, Entry { place, value: read });

@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
 use toml::de::DeValue;
 
-use super::error::shown;
+use super::error::{shown, told};
 use super::file::Item;
 use super::print;
 use crate::MemorySize;
@@ -164,7 +164,7 @@ fn refusal(parser: &ValueParser, word: &str) -> Option<String> {
     if let Some(ContextValue::String(near)) = error.get(ContextKind::SuggestedValue) {
         return Some(format!("did you mean \"{near}\"?"));
     }
-    Some(error.source().map_or(String::new(), |source| source.to_string()))
+    Some(error.source().map_or(String::new(), |source| told(&source.to_string())))
 }
 
 /// The command without what it requires.

@@ -178,6 +178,10 @@ fn a_wrong_type_or_value_is_told_with_its_line_key_and_what_is_expected() {
             "memory_limit: expected a number of bytes, such as 8000000000, 8GB or 7.5GiB, found '8G'",
         ),
         (
+            "memory_limit = \"a\\n\\u202e\"",
+            "memory_limit: expected a number of bytes, such as 8000000000, 8GB or 7.5GiB, found 'a, \\u{202e}'",
+        ),
+        (
             "memory_limit = 1.5",
             "memory_limit: expected a number of bytes, or a text such as \"8GiB\", found 1.5",
         ),
