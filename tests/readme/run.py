@@ -30,6 +30,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 REASONS = ("needs a network", "needs a GPU", "needs a cluster", "needs Docker", "run by .ci/run")
 MARKS = ("", "keeps running", "settings")  # the last is for the table of settings
 LANGUAGES = ("sh", "python")
+SHOWN = ("text", "toml")  # not run
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 PACKAGES = ROOT / ".venv" / "readme"
 READY_SECONDS, BLOCK_SECONDS = 120, 1800
@@ -92,8 +93,8 @@ def blocks(readme):
 def checked(found):
     for block in found:
         where = f"line {block.line}"
-        if block.language not in (*LANGUAGES, "text"):
-            raise Wrong(f"{where}: expected a block of {', '.join(LANGUAGES)} or text, found '{block.language}'")
+        if block.language not in (*LANGUAGES, *SHOWN):
+            raise Wrong(f"{where}: expected a block of {', '.join((*LANGUAGES, *SHOWN))}, found '{block.language}'")
         if not block.mark.startswith("not run: ") and block.mark not in MARKS:
             raise Wrong(f"{where}: expected a mark such as 'keeps running', found '{block.mark}'")
         if block.mark.startswith("not run: ") and not block.mark[9:].startswith(REASONS):

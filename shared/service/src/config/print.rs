@@ -91,6 +91,12 @@ fn scalar(kind: Kind, word: &str) -> String {
     number.unwrap_or_else(|| string(word))
 }
 
+/// A key: bare where it can be.
+fn name(key: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !key.is_empty() && key.chars().all(is_bare) { key.to_owned() } else { string(key) }
+}
+
 /// A basic string of one line.
 fn string(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
@@ -116,7 +122,7 @@ pub(super) fn table(kind: &TableKind, table: &DeTable<'_>, place: &Place) -> Str
         let _ = if kind.secrets.contains(&&**key) {
             writeln!(text, "# {key} =  # a secret, left out: without it this table is refused")
         } else {
-            writeln!(text, "{} = {}", string(key), value(field.get_ref()))
+            writeln!(text, "{} = {}", name(key), value(field.get_ref()))
         };
     }
     text
@@ -137,7 +143,7 @@ pub(super) fn value(found: &DeValue<'_>) -> String {
         DeValue::Table(table) => {
             let pair = |(key, field): (&toml::Spanned<_>, &toml::Spanned<_>)| {
                 let key: &std::borrow::Cow<'_, str> = key.get_ref();
-                format!("{} = {}", string(key), value(field.get_ref()))
+                format!("{} = {}", name(key), value(field.get_ref()))
             };
             format!("{{ {} }}", table.iter().map(pair).collect::<Vec<_>>().join(", "))
         }

@@ -1,3 +1,7 @@
+mod printed;
+mod subcommands;
+mod tables;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -237,98 +241,6 @@ const ENTRIES: &str = "model = 'm'\n[[tokens]]\nname = 'ci'\nsha256 = 'abcd'\nro
                        [[identities]]\nname = 'web'\nsan = 'spiffe://a'\nroles = []\n[[tokens]]\n\
                        name = 'b'\nsha256 = 'ef'\nroles = []\n";
 
-#[test]
-fn tables_are_given_as_their_types_with_their_lines() {
-    let Parsed::Run(mut config) = parsed(ENTRIES, &[]).unwrap() else { panic!("expected to run") };
-    let tokens: Vec<Entry<Token>> = config.tables.take();
-    let names: Vec<_> = tokens.iter().map(|t| (t.value.name.as_str(), t.place.line)).collect();
-    assert_eq!(names, [("ci", 2), ("b", 10)]);
-    assert_eq!(tokens[0].value.roles, ["generate", "adapters"]);
-    assert_eq!(tokens[0].value.sha256, "abcd");
-    assert!(!format!("{tokens:?}").contains("abcd"));
-    let identities: Vec<Entry<Identity>> = config.tables.take();
-    assert_eq!(identities[0].value.san, "spiffe://a");
-    assert!(config.tables.take::<Identity>().is_empty());
-}
-
-#[test]
-fn a_table_with_an_unknown_missing_or_wrong_field_is_refused_with_its_line() {
-    for (text, line, part) in [
-        ("name = 'a'\nsha256 = ''\nroles = []\nrole = ''", 7, "unknown field `role`"),
-        ("name = 'a'\nroles = []", 3, "missing field `sha256`"),
-        ("name = 'a'\nsha256 = 5\nroles = []", 5, "invalid type"),
-        ("name = 'a'\nsha256 = ''\nroles = 'generate'", 6, "invalid type"),
-    ] {
-        let text = format!("model = 'm'\n\n[[tokens]]\n{text}");
-        let error = SettingsFile::of_text(&text, &settings(), &TABLES).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("cogwheel.toml:{line}: tokens: ")), "{error}");
-        assert!(error.contains(part) && error.lines().count() == 1, "{error}");
-    }
-}
-
-#[test]
-fn settings_are_printed_with_where_each_comes_from_and_without_secrets() {
-    let text = printed(&format!("{WHOLE}{}", &ENTRIES[12..]), &["--max-steps", "9"]);
-    for line in [
-        "max_steps = 9  # flag --max-steps",
-        "# a secret, left out",
-        "[[tokens]]",
-        "name\" = \"ci\"",
-    ] {
-        assert!(text.contains(line), "expected {line} in\n{text}");
-    }
-    let model = text.lines().find(|line| line.starts_with("model = ")).unwrap();
-    assert!(model.contains("  # file ") && model.ends_with(":2"), "{model}");
-    assert!(!text.contains("\"secret\"") && !text.contains("abcd"), "{text}");
-    let text = printed("", &[]);
-    for line in [
-        "# model =  # required, not set",
-        "form = \"text\"  # default",
-        "# memory_limit =  # not set",
-    ] {
-        assert!(text.lines().any(|found| found == line), "expected {line} in\n{text}");
-    }
-}
-
-#[test]
-fn a_printed_table_without_its_secret_is_refused_and_never_taken_for_none() {
-    let error = parsed(&printed(ENTRIES, &[]), &[]).unwrap_err().to_string();
-    assert!(error.contains("missing field `sha256`"), "{error}");
-}
-
-#[test]
-fn one_file_does_for_all_subcommands_that_take_one() {
-    let root = || {
-        let other = Command::new("other")
-            .arg(clap::Arg::new("size").long("size").env("COGWHEEL_TEST_SIZE"));
-        let plain =
-            Command::new("plain").arg(clap::Arg::new("far").long("far").env("COGWHEEL_TEST_FAR"));
-        Command::new("root")
-            .subcommand(Sample::command().name("sample"))
-            .subcommand(ConfigArgs::augment_args(other))
-            .subcommand(plain)
-    };
-    let run = |text: &str, command: &str| {
-        let file = file(text);
-        let path = file.path().to_str().unwrap();
-        parse(root(), &TABLES, ["root", command, "--config", path].map(OsString::from))
-    };
-    let text = "model = 'm'\nsize = '5'";
-    let size = |parsed| match parsed {
-        Ok(Parsed::Run(config)) => config
-            .matches
-            .subcommand()
-            .and_then(|(_, matches)| matches.try_get_one::<String>("size").ok().flatten().cloned()),
-        other => panic!("expected to run, found {other:?}"),
-    };
-    assert_eq!(size(run(text, "other")).as_deref(), Some("5"));
-    assert_eq!(size(run(text, "sample")), None);
-    // A command that takes no file has no part in it, nor have its settings.
-    assert!(matches!(run(text, "plain"), Err(ConfigError::Usage(_))));
-    assert!(matches!(run("far = '5'", "other"), Err(ConfigError::Unknown { .. })));
-    assert!(matches!(run("model = 5", "other"), Err(ConfigError::Value { .. })));
-}
-
 /// Text that is TOML here and there.
 fn tomlish() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
@@ -353,30 +265,5 @@ proptest! {
             let error = error.to_string();
             prop_assert_eq!(error.lines().count(), 1, "{}", error);
         }
-    }
-
-    #[test]
-    fn what_is_printed_gives_the_same_settings(
-        model in "[^\0]{1,20}",
-        steps in 1u32..=1000,
-        bytes: u64,
-        memory in proptest::option::of(1u64..),
-        ratio: f64,
-        release: bool,
-        dirs in proptest::collection::vec("[^\0:]{0,10}", 0..4),
-    ) {
-        prop_assume!(!ratio.is_nan());
-        let mut arguments = vec![
-            format!("--model={model}"),
-            format!("--max-steps={steps}"),
-            format!("--cache-bytes={bytes}"),
-            format!("--ratio={ratio:?}"),
-        ];
-        arguments.extend(memory.map(|memory| format!("--memory-limit={memory}")));
-        arguments.extend(release.then(|| "--release-after-use".to_owned()));
-        arguments.extend(dirs.iter().map(|dir| format!("--dir={dir}")));
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let expected = sample("", &arguments);
-        prop_assert_eq!(sample(&printed("", &arguments), &[]), expected);
     }
 }
