@@ -59,12 +59,12 @@ fn bounds_beyond_reason_are_refused_by_their_option() {
 fn settings_may_stand_in_a_file_and_are_printed_as_one() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("orchestrator.toml");
     let file = path.to_str().unwrap();
-    fs::write(&path, "model = 'm'\nvae = 'http://h:3'\nmax_generations = 2\n").unwrap();
+    fs::write(&path, "model = 'm'\nvae = ['http://h:3']\nmax_generations = 2\n").unwrap();
     let output = run(&["--config", file, "--max-generations", "3", "--print-config"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("\nmax_generations = 3  # flag --max-generations\n"), "{text}");
-    assert!(text.contains(&format!("\nvae = \"http://h:3\"  # file {file}:2\n")), "{text}");
+    assert!(text.contains(&format!("\nvae = [\"http://h:3\"]  # file {file}:2\n")), "{text}");
     // What is missing yet is told when it is to serve.
     let error = String::from_utf8(run(&["--config", file]).stderr).unwrap();
     assert!(error.contains("--text-encoder") && !error.contains("--vae"), "{error}");

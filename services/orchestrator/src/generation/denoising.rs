@@ -42,6 +42,9 @@ impl Generation<'_> {
                 }
                 PrepareEvent::Prepared(prepared) => {
                     self.stages.variants.note(&self.plan.adapters, &prepared.variant);
+                    if prepared.byte_length > 0 {
+                        handover.place().has_variant(&prepared.variant);
+                    }
                 }
             }
         }
@@ -85,6 +88,7 @@ impl Generation<'_> {
                 Err(failure) => handover.after(failure).await?,
                 Ok((latents, summary)) => {
                     self.stages.variants.note(&self.plan.adapters, &summary.variant);
+                    place.has_variant(&summary.variant);
                     return Ok((latents, summary));
                 }
             }

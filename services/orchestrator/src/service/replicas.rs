@@ -90,16 +90,23 @@ impl Replicas {
     pub(crate) async fn choose(&self, variant: Option<&str>) -> Result<Place, Failure> {
         let _line = self.line.lock().await;
         let mut changed = self.pool.changed.subscribe();
+        let mut asked: Option<Asked> = None;
         loop {
             changed.mark_unchanged();
             if let Some(place) = self.pool.pick(variant) {
                 return Ok(place);
             }
-            let down = self.pool.down();
-            if down.is_some_and(|down| down >= self.patience) {
-                return Err(self.pool.unreachable());
+            let mut left = LOOK;
+            if let Some(down) = self.pool.down() {
+                // What was known may lie back: nothing is given up before each was asked anew.
+                let have_answered = asked.get_or_insert_with(|| self.pool.ask()).have_missed();
+                if have_answered && down >= self.patience {
+                    return Err(self.pool.unreachable());
+                }
+                if have_answered {
+                    left = left.min(self.patience - down);
+                }
             }
-            let left = down.map_or(LOOK, |down| (self.patience - down).min(LOOK));
             // The sender lives as long as `self`.
             let _ = tokio::time::timeout(left, changed.changed()).await;
         }
@@ -141,7 +148,28 @@ impl Replicas {
     }
 }
 
+/// Replicas that were asked again whether they serve, and how often they had been missed before.
+struct Asked(Vec<(Arc<Replica>, u64)>);
+
+impl Asked {
+    /// Whether none could be reached since.
+    fn have_missed(&self) -> bool {
+        self.0.iter().all(|(replica, before)| replica.misses() > *before)
+    }
+}
+
 impl Pool {
+    /// Has those that are down asked again at once.
+    fn ask(&self) -> Asked {
+        let list = self.list().clone();
+        let asked = list.into_iter().map(|replica| {
+            replica.wanted.notify_one();
+            let before = replica.misses();
+            (replica, before)
+        });
+        Asked(asked.collect())
+    }
+
     fn list(&self) -> MutexGuard<'_, Vec<Arc<Replica>>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -24,15 +24,19 @@ pub(super) async fn follow(replica: Weak<Replica>) {
         let Some(channel) = replica.upgrade().map(|replica| replica.channel()) else { return };
         let ended = watch(&replica, channel).await;
         let Some(replica) = replica.upgrade() else { return };
-        pause = match ended {
+        pause = match &ended {
             Ended::Lost => replica.pause(FIRST, MOST),
             Ended::NoLongerServing => FIRST,
             Ended::Unreachable(_) => (pause * 2).min(MOST),
         };
-        let why = if let Ended::Unreachable(status) = ended { Some(status) } else { None };
-        replica.set_health(Health::Down, why);
+        match ended {
+            Ended::Unreachable(status) => replica.miss(status),
+            Ended::Lost | Ended::NoLongerServing => replica.set_health(Health::Down, None),
+        }
+        let wanted = Arc::clone(&replica.wanted);
         drop(replica);
-        tokio::time::sleep(pause).await;
+        // Whoever wants it does not wait for the end of the pause.
+        let _ = tokio::time::timeout(pause, wanted.notified()).await;
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 use tonic::transport::Channel;
+use tracing::Instrument as _;
 
 use super::score::Rank;
 use super::{Candidate, Pool, follow};
@@ -30,6 +31,8 @@ pub(crate) struct Replica {
     state: Mutex<State>,
     /// Told when a call was lost, so that its health is asked anew.
     pub(super) lost: Arc<Notify>,
+    /// Told when somebody wants it while it is down, so that it is not left alone any longer.
+    pub(super) wanted: Arc<Notify>,
     following: OnceLock<AbortOnDropHandle<()>>,
 }
 
@@ -43,6 +46,8 @@ struct State {
     losses: u32,
     /// How often it has come up.
     ups: u64,
+    /// How often it could not be reached.
+    misses: u64,
     /// Why it was last out of reach.
     why: Option<Status>,
 }
@@ -74,12 +79,16 @@ impl Replica {
                 full_until: None,
                 losses: 0,
                 ups: 0,
+                misses: 0,
                 why: None,
             }),
             lost: Arc::default(),
+            wanted: Arc::default(),
             following: OnceLock::new(),
         });
-        let following = tokio::spawn(follow::follow(Arc::downgrade(&replica)));
+        let span = tracing::info_span!("replica", service = "orchestrator");
+        let following = follow::follow(Arc::downgrade(&replica)).instrument(span);
+        let following = tokio::spawn(following);
         let _ = replica.following.set(AbortOnDropHandle::new(following));
         replica
     }
@@ -120,6 +129,16 @@ impl Replica {
 
     pub(crate) fn is_serving(&self) -> bool {
         self.state().health == Health::Serving
+    }
+
+    /// It could not be reached when it was asked.
+    pub(super) fn miss(&self, why: Status) {
+        self.state().misses += 1;
+        self.set_health(Health::Down, Some(why));
+    }
+
+    pub(super) fn misses(&self) -> u64 {
+        self.state().misses
     }
 
     /// How often it has come up: another number, and it may be another process.
@@ -233,6 +252,15 @@ impl Place {
         }
     }
 
+    /// It has this variant in memory now, which it will tell in a moment.
+    pub(crate) fn has_variant(&self, id: &str) {
+        if let Some(told) = &mut self.replica.state().told
+            && !told.variants.iter().any(|variant| variant == id)
+        {
+            told.variants.push(id.to_owned());
+        }
+    }
+
     /// Whether anything was heard of the call: else nothing of it was begun.
     pub(crate) fn has_begun(&self) -> bool {
         self.heard.load(Ordering::Relaxed)
@@ -261,7 +289,15 @@ impl Deref for Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.replica.state().calls -= 1;
+        let mut state = self.replica.state();
+        state.calls -= 1;
+        // It tells so in a moment; until then it would count as busy with what has ended.
+        if self.has_begun()
+            && let Some(told) = &mut state.told
+        {
+            told.admitted = told.admitted.saturating_sub(1);
+        }
+        drop(state);
         // Somebody may wait for it.
         self.replica.tell_change();
     }

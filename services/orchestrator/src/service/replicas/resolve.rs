@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cogwheel_service::Address;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::{Pool, Replica};
 use crate::settings::StageAddress;
@@ -28,8 +29,9 @@ pub(super) fn begin(
                 pool.list().push(replica);
             }
             StageAddress::Name { host, port } => {
+                let span = tracing::info_span!("replicas", service = "orchestrator");
                 let task = keep_resolved(Arc::downgrade(pool), host.clone(), *port, every);
-                resolving.push(AbortOnDropHandle::new(tokio::spawn(task)));
+                resolving.push(AbortOnDropHandle::new(tokio::spawn(task.instrument(span))));
             }
         }
     }

@@ -22,7 +22,7 @@ impl DenoiserService for Zeros {
     ) -> Result<Response<Self::DenoiseStream>, Status> {
         let mut messages = request.into_inner();
         while messages.message().await?.is_some() {}
-        let latents = Tensor::from_f32([2, 16, 2, 2], vec![0.0; 128]).unwrap();
+        let latents = Tensor::from_f32([3, 16, 2, 2], vec![0.0; 192]).unwrap();
         let parts = tensor_parts("latents", &latents).map(denoise_response::Event::Latents);
         let answers: Vec<_> = parts.map(|part| Ok(DenoiseResponse { event: Some(part) })).collect();
         Ok(Response::new(tokio_stream::iter(answers)))
@@ -45,7 +45,7 @@ impl DenoiserService for Zeros {
     }
 }
 
-/// Gives five frames, each of its number, in chunks of these lengths; the runs that are lost are so after as many chunks.
+/// Gives nine frames, each of its number, in chunks of these lengths; the runs that are lost are so after as many chunks.
 struct Vae {
     chunks: &'static [usize],
     lost_after: Vec<usize>,
@@ -69,7 +69,7 @@ impl VaeService for Vae {
         let mut answers = Vec::new();
         for &length in self.chunks {
             let values =
-                (first..first + length).flat_map(|frame| [frame as f32 / 8.0; 16 * 16 * 3]);
+                (first..first + length).flat_map(|frame| [frame as f32 / 16.0; 16 * 16 * 3]);
             let frames = Tensor::from_f32([length, 16, 16, 3], values.collect::<Vec<_>>()).unwrap();
             let parts = tensor_parts("frames", &frames).map(decode_response::Event::Frames);
             answers.push(parts.map(|part| Ok(vae::DecodeResponse { event: Some(part) })).collect());
@@ -107,7 +107,7 @@ async fn frames_of(
         prompt: "x".to_owned(),
         width: Some(16),
         height: Some(16),
-        num_frames: Some(5),
+        num_frames: Some(9),
         output_format: OutputFormat::Frames.into(),
         ..Default::default()
     };
@@ -124,7 +124,7 @@ async fn frames_of(
                     if let Some(name) = inbox.push(part).unwrap() {
                         let chunk = inbox.take(&name).unwrap();
                         let values = chunk.as_f32().unwrap();
-                        frames.extend(values.chunks(16 * 16 * 3).map(|frame| frame[0] * 8.0));
+                        frames.extend(values.chunks(16 * 16 * 3).map(|frame| frame[0] * 16.0));
                     }
                 }
                 _ => {}
@@ -139,27 +139,31 @@ async fn frames_of(
 #[tokio::test]
 async fn a_vae_that_is_lost_between_chunks_gives_every_frame_once() {
     for (chunks, lost_after) in [
-        (&[5][..], &[][..]),
-        (&[2, 3], &[1]),
-        (&[1, 2, 2], &[2]),
-        (&[1, 2, 2], &[1, 2]),
-        (&[2, 2, 1], &[2, 1]),
+        (&[9][..], &[][..]),
+        (&[4, 5], &[1]),
+        (&[1, 4, 4], &[2]),
+        (&[1, 4, 4], &[1, 2]),
+        (&[4, 4, 1], &[2, 1]),
     ] {
         let (frames, notices, runs) = frames_of(chunks, lost_after).await;
-        assert_eq!(frames.unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0], "{chunks:?} {lost_after:?}");
+        assert_eq!(
+            frames.unwrap(),
+            [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0],
+            "{chunks:?} {lost_after:?}"
+        );
         assert_eq!((notices.len(), runs as usize), (lost_after.len(), lost_after.len() + 1));
     }
 }
 
 #[tokio::test]
 async fn a_vae_that_refuses_before_it_begins_is_asked_again_without_a_word() {
-    let (frames, notices, runs) = frames_of(&[5], &[0, 0, 0, 0]).await;
-    assert_eq!((frames.unwrap().len(), notices.len(), runs), (5, 0, 5));
+    let (frames, notices, runs) = frames_of(&[9], &[0, 0, 0, 0]).await;
+    assert_eq!((frames.unwrap().len(), notices.len(), runs), (9, 0, 5));
 }
 
 #[tokio::test]
 async fn a_vae_that_is_lost_each_time_is_given_up_after_three_runs() {
-    let (failed, notices, runs) = frames_of(&[2, 3], &[1; 10]).await;
+    let (failed, notices, runs) = frames_of(&[4, 5], &[1; 10]).await;
     let status = failed.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     let said = "vae: this process cannot be reached (shutting down, try another replica)";
