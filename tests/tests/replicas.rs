@@ -171,7 +171,7 @@ async fn a_request_goes_where_its_variant_is() {
     // Each is made by one of them.
     let (neon, bounce) =
         tokio::join!(cluster.generate(request("neon")), cluster.generate(request("bounce")));
-    (neon.unwrap(), bounce.unwrap());
+    assert_eq!(neon.unwrap().files.len(), bounce.unwrap().files.len());
     for name in ["neon", "bounce", "bounce", "neon", "bounce"] {
         cluster.generate(request(name)).await.unwrap();
     }
