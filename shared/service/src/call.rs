@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::metadata::MetadataMap;
@@ -14,7 +14,6 @@ use crate::{Failure, Shutdown};
 pub struct Gate {
     what: &'static str,
     limit: usize,
-    permits: Arc<Semaphore>,
     admitted: Arc<watch::Sender<usize>>,
     shutdown: Shutdown,
 }
@@ -22,9 +21,8 @@ pub struct Gate {
 impl Gate {
     /// A gate for `limit` calls of the service that messages call `what`.
     pub fn new(what: &'static str, limit: usize, shutdown: &Shutdown) -> Self {
-        let permits = Arc::new(Semaphore::new(limit));
         let admitted = Arc::new(watch::Sender::new(0));
-        Self { what, limit, permits, admitted, shutdown: shutdown.clone() }
+        Self { what, limit, admitted, shutdown: shutdown.clone() }
     }
 
     /// Admits a call before anything of it is received.
@@ -40,11 +38,15 @@ impl Gate {
         if self.shutdown.is_draining() {
             return Err(Failure::Draining);
         }
-        let permit = Arc::clone(&self.permits).try_acquire_owned();
-        let permit = permit.map_err(|_| Failure::Full { what: self.what, limit: self.limit })?;
-        self.admitted.send_modify(|admitted| *admitted += 1);
-        let admitted = Arc::clone(&self.admitted);
-        let held = Held { permit, token, admitted };
+        let has_place = self.admitted.send_if_modified(|admitted| {
+            let has_place = *admitted < self.limit;
+            *admitted += usize::from(has_place);
+            has_place
+        });
+        if !has_place {
+            return Err(Failure::Full { what: self.what, limit: self.limit });
+        }
+        let held = Held { _token: token, admitted: Arc::clone(&self.admitted) };
         Ok(Call { deadline: ends, shutdown: self.shutdown.clone(), held })
     }
 
@@ -79,10 +81,8 @@ pub struct Call {
 
 /// What a call holds until its last byte is read: its place, and the drain that waits for it.
 #[derive(Debug)]
-#[expect(dead_code, reason = "some are held for their drop alone")]
 pub(crate) struct Held {
-    permit: OwnedSemaphorePermit,
-    token: TaskTrackerToken,
+    _token: TaskTrackerToken,
     admitted: Arc<watch::Sender<usize>>,
 }
 
