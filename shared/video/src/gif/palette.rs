@@ -28,16 +28,12 @@ pub(super) struct Indexed {
 /// A colour counts by the square root of its pixels, so that a small bright thing on a large ground keeps its own.
 pub(super) fn indexed(rgb: &[u8]) -> Indexed {
     let mut points = points(rgb);
-    let mut palette: Vec<[u8; 3]> = if points.len() <= MAX_COLOURS {
-        points.iter().map(Point::rounded).collect()
+    let palette: Vec<[u8; 3]> = if points.len() <= MAX_COLOURS {
+        points.iter().map(|point| rounded(point.colour)).collect()
     } else {
-        boxes(&mut points).iter().map(|cut| cut.mean.map(rounded)).collect()
+        let cut = boxes(&mut points).iter().map(|cut| rounded(cut.mean)).collect();
+        (0..MOVES).fold(cut, |palette: Vec<_>, _| moved(&palette, &points))
     };
-    if points.len() > MAX_COLOURS {
-        for _ in 0..MOVES {
-            palette = moved(&palette, &points);
-        }
-    }
     let mut nearest = Nearest::new(&palette);
     let indices = rgb.as_chunks().0.iter().map(|colour| nearest.of(*colour)).collect();
     Indexed { palette: palette.concat(), indices }
@@ -48,10 +44,10 @@ fn moved(palette: &[[u8; 3]], points: &[Point]) -> Vec<[u8; 3]> {
     let mut sums = vec![Sum::default(); palette.len()];
     let mut nearest = Nearest::new(palette);
     for point in points {
-        sums[usize::from(nearest.of(point.rounded()))].add(point);
+        sums[usize::from(nearest.of(rounded(point.colour)))].add(point);
     }
     let moved = |(sum, colour): (&Sum, &[u8; 3])| {
-        if sum.weight > 0.0 { sum.mean().map(rounded) } else { *colour }
+        if sum.weight > 0.0 { rounded(sum.mean()) } else { *colour }
     };
     sums.iter().zip(palette).map(moved).collect()
 }
@@ -153,6 +149,6 @@ impl Sum {
     }
 }
 
-fn rounded(value: f64) -> u8 {
-    value.round() as u8
+fn rounded(colour: [f64; 3]) -> [u8; 3] {
+    colour.map(|value| value.round() as u8)
 }

@@ -15,12 +15,6 @@ pub(super) struct Point {
     pub(super) key: u32,
 }
 
-impl Point {
-    pub(super) fn rounded(&self) -> [u8; 3] {
-        self.colour.map(|value| value.round() as u8)
-    }
-}
-
 /// Every colour of a frame as a point of its own, or those of each cube of 2, 4, 8 ... values a side as one where there are
 /// more than [`MAX_POINTS`].
 pub(super) fn points(rgb: &[u8]) -> Vec<Point> {
