@@ -2,6 +2,7 @@
 //! one place where failures become gRPC statuses.
 
 mod call;
+mod cause;
 mod channel;
 mod config;
 mod deadline;
@@ -25,6 +26,7 @@ mod tiling;
 mod trace;
 
 pub use call::{Call, Gate};
+pub use cause::innermost_cause;
 pub use channel::{Address, AddressError, connect};
 pub use config::{
     Config, ConfigArgs, ConfigError, Entry, FileTable, FileTables, Identity, Parsed, Place,

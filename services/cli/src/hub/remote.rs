@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use cogwheel_service::innermost_cause;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
@@ -163,12 +164,5 @@ pub(super) fn reason(error: &reqwest::Error) -> String {
         let waited = if error.is_connect() { CONNECT } else { SILENCE };
         return format!("nothing came for {} s", waited.as_secs());
     }
-    let mut cause: &dyn std::error::Error = match std::error::Error::source(error) {
-        Some(cause) => cause,
-        None => return "no answer".to_owned(),
-    };
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+    innermost_cause(error).unwrap_or_else(|| "no answer".to_owned())
 }

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use cogwheel_service::innermost_cause;
 use reqwest::StatusCode;
 
 use super::KEYS;
@@ -103,12 +104,5 @@ pub(super) fn reason(error: &reqwest::Error) -> String {
 
 /// The innermost cause; those around it hold the URL.
 pub(super) fn cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = match error.source() {
-        Some(cause) => cause,
-        None => return "no answer".to_owned(),
-    };
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+    innermost_cause(error).unwrap_or_else(|| "no answer".to_owned())
 }
