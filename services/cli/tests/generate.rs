@@ -1,11 +1,14 @@
 //! From a prompt to files with the demo model, in this process's own chain and over a server.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
+use common::names;
 use safetensors::SafeTensors;
 
 fn demo() -> PathBuf {
@@ -36,14 +39,6 @@ fn local(output: &Path) -> Command {
 fn made(output: Output) -> Vec<PathBuf> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().lines().map(PathBuf::from).collect()
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 #[test]

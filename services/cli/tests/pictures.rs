@@ -1,9 +1,13 @@
 //! `--output FOLDER/`: a PNG file a frame, in a folder that may hold others.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod common;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+
+use common::names;
 
 /// A video of so many frames as pictures.
 fn generate(folder: &Path, num_frames: &str, arguments: &[&str]) -> Output {
@@ -19,14 +23,6 @@ fn made(output: Output) -> String {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{told}");
     told
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 #[test]
