@@ -17,7 +17,8 @@ impl Generation<'_> {
         metadata: &str,
     ) -> Result<u64, Failure> {
         self.begin(index, Stage::Vae).await?;
-        let latents = self.without_padding(latents)?;
+        // The first latent frames of CogVideoX 1.5 only fill up its patches.
+        let latents = without_first(latents, self.plan.latents.padding_frames)?;
         let sink = Sink::new(self.plan.format, self.plan.frame(), self.plan.fps, metadata);
         let mut sink = Some(sink.map_err(|error| Failure::Internal(error.to_string()))?);
         let mut runs = self.runs(index, Stage::Vae, &self.stages.vae);
@@ -95,11 +96,6 @@ impl Generation<'_> {
             self.tell(index, event).await?;
         }
         Ok(())
-    }
-
-    /// The first latent frames of CogVideoX 1.5 only fill up its patches and are not decoded.
-    fn without_padding(&self, latents: Tensor) -> Result<Tensor, Failure> {
-        without_first(latents, self.plan.latents.padding_frames)
     }
 }
 

@@ -1,5 +1,5 @@
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::plan::ChosenAdapter;
 
@@ -23,8 +23,7 @@ impl KnownVariants {
         if adapters.is_empty() {
             return None;
         }
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.ids.get(&key(adapters)).cloned()
+        self.known().ids.get(&key(adapters)).cloned()
     }
 
     /// The denoiser told the variant of these adapters.
@@ -33,7 +32,7 @@ impl KnownVariants {
             return;
         }
         let key = key(adapters);
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         if known.ids.insert(key.clone(), id.to_owned()).is_some() {
             return;
         }
@@ -43,6 +42,10 @@ impl KnownVariants {
         {
             known.ids.remove(&oldest);
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,6 +4,11 @@ use std::str::FromStr;
 use clap::Args;
 use cogwheel_service::{Address, AddressError};
 
+/// Seconds between two looks at what a name stands for, unless the settings say otherwise.
+const DNS_SECONDS: u64 = 5;
+/// Seconds that a stage out of reach is waited for, unless the settings say otherwise: a model is loaded in less.
+const STAGE_PATIENCE_SECONDS: u64 = 60;
+
 /// Where the stages are.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Model and stages")]
@@ -37,11 +42,11 @@ pub struct StagesArgs {
     )]
     pub vae: Vec<StageAddress>,
     /// Seconds after which a dns:// name is resolved again
-    #[arg(long, env = "COGWHEEL_DNS_SECONDS", value_name = "SECONDS", default_value_t = 5,
+    #[arg(long, env = "COGWHEEL_DNS_SECONDS", value_name = "SECONDS", default_value_t = DNS_SECONDS,
         value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub dns_seconds: u64,
     /// Seconds that a request waits for a stage of which no replica can be reached, e.g. while it restarts
-    #[arg(long, env = "COGWHEEL_STAGE_PATIENCE_SECONDS", value_name = "SECONDS", default_value_t = 60,
+    #[arg(long, env = "COGWHEEL_STAGE_PATIENCE_SECONDS", value_name = "SECONDS", default_value_t = STAGE_PATIENCE_SECONDS,
         value_parser = clap::value_parser!(u64).range(0..=86400))]
     pub stage_patience_seconds: u64,
 }
@@ -51,7 +56,8 @@ impl StagesArgs {
     pub fn of(text_encoder: Address, denoiser: Address, vae: Address) -> Self {
         let one = |address| vec![StageAddress::One(address)];
         let (text_encoder, denoiser, vae) = (one(text_encoder), one(denoiser), one(vae));
-        Self { text_encoder, denoiser, vae, dns_seconds: 5, stage_patience_seconds: 60 }
+        let (dns_seconds, stage_patience_seconds) = (DNS_SECONDS, STAGE_PATIENCE_SECONDS);
+        Self { text_encoder, denoiser, vae, dns_seconds, stage_patience_seconds }
     }
 }
 
