@@ -1,5 +1,4 @@
 use std::path::Path;
-use std::time::Duration;
 
 use clap::{Args, Command};
 use cogwheel_api::generation::v1::generation_service_client::GenerationServiceClient;
@@ -21,7 +20,7 @@ pub struct Chain {
     tasks: Vec<JoinHandle<()>>,
 }
 
-const LIMITS: Limits = Limits { max_streams: 128, grace: Duration::from_secs(30) };
+const LIMITS: Limits = Limits::DEFAULT;
 
 impl Chain {
     /// Starts the services on a checkpoint.

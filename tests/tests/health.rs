@@ -49,7 +49,7 @@ async fn a_service_serves_when_its_model_is_loaded_and_not_before() {
     let routes = tonic::service::Routes::default();
     let server = Server::new("gated", "a.Gated", routes, worker.ready());
     let (connector, listener) = memory_listener();
-    let limits = Limits { max_streams: 8, grace: Duration::from_secs(30) };
+    let limits = Limits { max_streams: 8, grace: Duration::from_secs(30), ..Limits::DEFAULT };
     let shutdown = Shutdown::new();
     let serving = tokio::spawn({
         let shutdown = shutdown.clone();
@@ -83,7 +83,7 @@ async fn a_model_that_cannot_be_loaded_never_serves_and_ends_the_server() {
     let routes = tonic::service::Routes::default();
     let server = Server::new("gated", "a.Gated", routes, worker.ready());
     let (connector, listener) = memory_listener();
-    let limits = Limits { max_streams: 8, grace: Duration::from_secs(30) };
+    let limits = Limits { max_streams: 8, grace: Duration::from_secs(30), ..Limits::DEFAULT };
     let serving =
         tokio::spawn(async move { server.serve(listener, limits, &Shutdown::new()).await });
     let channel = connect(&Address::Memory(connector));

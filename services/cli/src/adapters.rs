@@ -16,7 +16,7 @@ use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_orchestrator::{RegisteredAdapter, check_adapter_name};
 use cogwheel_service::{Address, Fatal};
 
-use crate::args::{AdaptersAction, AdaptersArgs, Lora};
+use crate::args::{AdaptersAction, AdaptersArgs, ClientArgs, Lora};
 use crate::client::Adapters;
 use crate::generate::{cut, interruption};
 use crate::hub;
@@ -44,24 +44,28 @@ pub fn run(args: AdaptersArgs) -> Result<(), Fatal> {
                 json,
             )?)
         }
-        AdaptersAction::Show { adapter, endpoint: Some(endpoint), json, .. } => {
-            print(&shown(&get(&endpoint, &adapter)?, json)?)
+        AdaptersAction::Show { adapter, endpoint: Some(endpoint), client, json, .. } => {
+            print(&shown(&get(endpoint, client, &adapter)?, json)?)
         }
         // The command line holds one of them.
         AdaptersAction::Show { .. } => Err(Fatal::usage("expected --model or --endpoint")),
-        AdaptersAction::List { endpoint, json } => {
-            let adapters = block_on(async { Adapters::of(&endpoint).list().await })?;
+        AdaptersAction::List { endpoint, client, json } => {
+            let adapters =
+                block_on(async { Adapters::of(&client.server(endpoint)?).list().await })?;
             let values = || adapters.iter().map(json::value).collect::<Vec<_>>();
             let text = if json { pretty(&values().into())? } else { text::list(&adapters) };
             print(&text)
         }
-        AdaptersAction::Add { path, endpoint, name, weight_name, alpha } => {
+        AdaptersAction::Add { path, endpoint, client, name, weight_name, alpha } => {
             let upload = upload(&Lora { path, weight_name, name, alpha, scale: None })?;
-            let added = block_on(async { Adapters::of(&endpoint).add(upload).await })?;
+            let added =
+                block_on(async { Adapters::of(&client.server(endpoint)?).add(upload).await })?;
             print(&shown(&told(added)?, false)?)
         }
-        AdaptersAction::Remove { name, endpoint } => {
-            let deleted = block_on(async { Adapters::of(&endpoint).remove(name.clone()).await })?;
+        AdaptersAction::Remove { name, endpoint, client } => {
+            let removed = name.clone();
+            let deleted =
+                block_on(async { Adapters::of(&client.server(endpoint)?).remove(removed).await })?;
             print(&format!("{name}: {}\n", if deleted { "removed" } else { "was not there" }))
         }
     }
@@ -109,10 +113,10 @@ pub(crate) fn told(adapter: Option<Adapter>) -> Result<Adapter, Fatal> {
     adapter.ok_or_else(|| Fatal::failed("the server's answer: expected an adapter, found none"))
 }
 
-fn get(endpoint: &Address, adapter: &Path) -> Result<Adapter, Fatal> {
+fn get(endpoint: Address, client: ClientArgs, adapter: &Path) -> Result<Adapter, Fatal> {
     let name = adapter.to_string_lossy().into_owned();
     check_adapter_name(&name).map_err(|message| Fatal::usage(format!("name: {message}")))?;
-    told(block_on(async { Adapters::of(endpoint).get(name).await })?)
+    told(block_on(async { Adapters::of(&client.server(endpoint)?).get(name).await })?)
 }
 
 fn shown(adapter: &Adapter, json: bool) -> Result<String, Fatal> {

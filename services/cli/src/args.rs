@@ -1,6 +1,7 @@
 //! What may stand on the command line.
 
 mod adapters;
+mod client;
 mod doctor;
 mod examples;
 mod generate;
@@ -19,9 +20,10 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 use cogwheel_service::{ConfigError, Fatal, HELP_WIDTH, Parsed, ServerArgs, one_line};
 
 pub use adapters::{AdaptersAction, AdaptersArgs};
-pub use cogwheel_service::{MemorySize, MemorySizeError};
+pub use client::ClientArgs;
+pub use cogwheel_service::{MemorySize, MemorySizeError, Switch};
 pub use doctor::DoctorArgs;
-pub use generate::{GenerateArgs, MAX_VIDEOS, SchedulerName, Switch};
+pub use generate::{GenerateArgs, MAX_VIDEOS, SchedulerName};
 pub use lora::{Lora, LoraError, NamedAdapter};
 pub use merge::MergeArgs;
 pub use serve::ServeArgs;

@@ -169,7 +169,7 @@ impl Chain {
     /// The chain for this process alone, and where to ask it.
     pub fn in_memory(settings: ChainSettings) -> (Self, Address) {
         let (connector, listener) = memory_listener();
-        let limits = Limits { max_streams: 16, grace: GRACE };
+        let limits = Limits { max_streams: 16, grace: GRACE, ..Limits::DEFAULT };
         let chain = Self::start(settings, listener, limits, Shutdown::new());
         (chain, Address::Memory(connector))
     }

@@ -6,7 +6,7 @@ use std::error::Error as _;
 
 use cogwheel_api::generation::v1::generation_service_client::GenerationServiceClient;
 use cogwheel_api::generation::v1::{GenerateVideoRequest, GenerateVideoResponse};
-use cogwheel_service::{Address, Exit, Failure, Fatal, connect};
+use cogwheel_service::{Address, Dialer, Exit, Failure, Fatal, Link};
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
@@ -36,6 +36,20 @@ const FIELDS: [&str; 17] = [
     "initial_latents",
 ];
 
+/// A server, and the way to it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    address: Address,
+    link: Link,
+}
+
+impl Server {
+    /// The server at `address`. It is called when something is first asked of it.
+    pub fn at(address: Address, dialer: &Dialer) -> Self {
+        Self { link: dialer.connect(&address), address }
+    }
+}
+
 /// A generation in progress. Dropping it stops the work in every stage.
 #[derive(Debug)]
 pub struct Generation {
@@ -44,12 +58,13 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Asks the server at `address` for videos.
+    /// Asks a server for videos.
     ///
     /// # Errors
     /// What the server answers, or that it cannot be reached.
-    pub async fn start(address: &Address, request: GenerateVideoRequest) -> Result<Self, Fatal> {
-        let mut client = GenerationServiceClient::new(connect(address));
+    pub async fn start(server: &Server, request: GenerateVideoRequest) -> Result<Self, Fatal> {
+        let Server { address, link } = server;
+        let mut client = GenerationServiceClient::new(link.clone());
         match client.generate_video(request).await {
             Ok(response) => Ok(Self { address: address.clone(), responses: response.into_inner() }),
             Err(status) => {
@@ -85,6 +100,7 @@ fn exit(code: Code) -> Exit {
         | Code::FailedPrecondition
         | Code::NotFound
         | Code::AlreadyExists
+        | Code::Unauthenticated
         | Code::PermissionDenied => Exit::Usage,
         _ => Exit::Failed,
     }
@@ -159,6 +175,7 @@ mod tests {
                 | Code::FailedPrecondition
                 | Code::NotFound
                 | Code::AlreadyExists
+                | Code::Unauthenticated
                 | Code::PermissionDenied => Exit::Usage,
                 _ => Exit::Failed,
             };
@@ -216,7 +233,8 @@ mod tests {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address: Address = format!("http://127.0.0.1:{port}").parse().unwrap();
         let request = GenerateVideoRequest::default();
-        let fatal = Generation::start(&address, request).await.unwrap_err();
+        let server = Server::at(address, &Dialer::default());
+        let fatal = Generation::start(&server, request).await.unwrap_err();
         assert_eq!(fatal.exit, Exit::Failed);
         let expected = format!("the server at http://127.0.0.1:{port} cannot be reached: ");
         assert!(fatal.message.starts_with(&expected), "{}", fatal.message);

@@ -13,11 +13,11 @@ use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use cogwheel_api::generation::v1::GenerateVideoRequest;
-use cogwheel_service::{Address, Exit, Fatal, Signals};
+use cogwheel_service::{Dialer, Exit, Fatal, Signals};
 
 use crate::args::GenerateArgs;
 use crate::chain::Chain;
-use crate::client::Generation;
+use crate::client::{Generation, Server};
 use crate::output::Kind;
 use crate::progress::Progress;
 use again::Again;
@@ -67,12 +67,13 @@ async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
     }
     let interrupted = std::pin::pin!(interrupted);
     let result = match source {
-        Source::Endpoint(address) => {
+        Source::Endpoint(address, client) => {
+            let server = client.server(address)?;
             let sent = async {
-                for note in loras.send(&address).await? {
+                for note in loras.send(&server).await? {
                     progress.note(&note);
                 }
-                follow_all(&address, jobs, &how, &mut broken_lines, progress).await
+                follow_all(&server, jobs, &how, &mut broken_lines, progress).await
             };
             tokio::select! {
                 result = sent => result,
@@ -83,8 +84,9 @@ async fn generate(plan: Plan, progress: &mut Progress) -> Result<(), Fatal> {
         Source::Model(_) if jobs.is_empty() => Ok(()),
         Source::Model(settings) => {
             let (chain, address) = Chain::in_memory(*settings);
+            let server = Server::at(address, &Dialer::default());
             let result = tokio::select! {
-                result = follow_all(&address, jobs, &how, &mut broken_lines, progress) => result,
+                result = follow_all(&server, jobs, &how, &mut broken_lines, progress) => result,
                 () = interrupted => Err(cut()),
             };
             let is_done = result.is_ok();
@@ -112,7 +114,7 @@ struct How {
 
 /// Runs one request after another; counts the lines that could not be made where they are to be left out.
 async fn follow_all(
-    address: &Address,
+    server: &Server,
     jobs: Vec<Job>,
     how: &How,
     broken_lines: &mut usize,
@@ -130,7 +132,7 @@ async fn follow_all(
             Ok(()) => {
                 let again = how.again.clone();
                 let reception = Reception::new(video, latents, &request, again, progress);
-                follow(address, request, how.compare, reception).await
+                follow(server, request, how.compare, reception).await
             }
             Err(fatal) => Err(fatal),
         };
@@ -149,16 +151,16 @@ async fn follow_all(
 /// Runs one request to its end. It runs on the main thread, which nobody else waits for: files are
 /// written right here.
 async fn follow(
-    address: &Address,
+    server: &Server,
     mut request: GenerateVideoRequest,
     compare: Option<Kind>,
     mut reception: Reception<'_>,
 ) -> Result<(), Fatal> {
     let mut comparison = match compare {
-        Some(kind) => Some(Comparison::begin(address, &mut request, kind, &mut reception).await?),
+        Some(kind) => Some(Comparison::begin(server, &mut request, kind, &mut reception).await?),
         None => None,
     };
-    let mut generation = Generation::start(address, request).await?;
+    let mut generation = Generation::start(server, request).await?;
     while let Some(response) = generation.next().await? {
         let responses = match &mut comparison {
             Some(comparison) => comparison.turn(response)?,

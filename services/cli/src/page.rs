@@ -29,10 +29,11 @@ const SVG: &str = "image/svg+xml";
 const JS: &str = "text/javascript; charset=utf-8";
 
 /// Where a browser on this machine finds the page of a server that listens on `address`.
-pub(crate) fn url(address: SocketAddr) -> String {
+pub(crate) fn url(address: SocketAddr, secure: bool) -> String {
+    let scheme = if secure { "https" } else { "http" };
     match address.ip().is_unspecified() {
-        true => format!("http://localhost:{}/", address.port()),
-        false => format!("http://{address}/"),
+        true => format!("{scheme}://localhost:{}/", address.port()),
+        false => format!("{scheme}://{address}/"),
     }
 }
 
@@ -64,9 +65,10 @@ mod tests {
 
     #[test]
     fn the_url_is_one_that_this_machine_can_open() {
-        let url = |address: &str| url(address.parse().unwrap());
+        let url = |address: &str| url(address.parse().unwrap(), false);
         assert_eq!(url("127.0.0.1:5"), "http://127.0.0.1:5/");
         assert_eq!(url("0.0.0.0:5"), "http://localhost:5/");
         assert_eq!(url("[::1]:5"), "http://[::1]:5/");
+        assert_eq!(super::url("0.0.0.0:5".parse().unwrap(), true), "https://localhost:5/");
     }
 }

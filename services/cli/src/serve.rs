@@ -1,7 +1,7 @@
 //! `cogwheel serve`: the four services in one process.
 
 use cogwheel_orchestrator::RequestLimits;
-use cogwheel_service::{Fatal, Limits, Listener, Shutdown};
+use cogwheel_service::{Fatal, Limits, Shutdown};
 
 use crate::args::{ServeArgs, Switch};
 use crate::chain::{self, Chain, ChainSettings, StageQueue};
@@ -34,9 +34,9 @@ pub fn run(args: ServeArgs) -> Result<(), Fatal> {
     let result = runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.on_signals().map_err(Fatal::failed)?;
-        let listener = Listener::bind(args.server.listen).await.map_err(Fatal::usage)?;
+        let listener = args.server.bind().await?;
         if let (Switch::On, Some(address)) = (args.page, listener.address()) {
-            tracing::info!(url = page::url(address), "open it in a browser");
+            tracing::info!(url = page::url(address, listener.has_tls()), "open it in a browser");
         }
         Chain::start(settings, listener, Limits::from(&args.server), shutdown).wait().await
     });

@@ -93,7 +93,9 @@ pub async fn run(
         gate,
         stage,
     };
-    let routes = Routes::new(DenoiserServiceServer::new(service)).add_service(status.service());
+    let service =
+        DenoiserServiceServer::new(service).max_decoding_message_size(limits.max_message_bytes);
+    let routes = Routes::new(service).add_service(status.service());
     let name = "cogwheel.denoiser.v1.DenoiserService";
     let server = Server::new("denoiser", name, routes, readiness).with(STATUS_SERVICE);
     let result = server.serve(listener, limits, shutdown).await;

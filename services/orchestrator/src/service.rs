@@ -55,7 +55,7 @@ pub async fn run(
     let (max_request_bytes, page) = (settings.limits.inputs.max_request_bytes, settings.page);
     let enhancer = Enhancer::new(&settings.enhancer).map_err(Fatal::usage)?.map(Arc::new);
     settings.limits.enhances_prompts = enhancer.is_some();
-    let stages = Arc::new(Stages::new(&settings.stages));
+    let stages = Arc::new(Stages::new(&settings.stages)?);
     let registry = {
         let (settings, checkpoint) = (settings.clone(), checkpoint.clone());
         move || Registry::open(&settings.adapters, &settings.given_adapters, &checkpoint)
@@ -88,7 +88,9 @@ pub async fn run(
         pinning.keep(&registered).await;
     });
     let name = "cogwheel.generation.v1.GenerationService";
-    let routes = Routes::new(service).add_service(AdapterServiceServer::new(adapters));
+    let adapters =
+        AdapterServiceServer::new(adapters).max_decoding_message_size(limits.max_message_bytes);
+    let routes = Routes::new(service).add_service(adapters);
     let server = Server::new("orchestrator", name, routes, readiness)
         .with("cogwheel.adapter.v1.AdapterService")
         .with_page(page);
@@ -108,13 +110,14 @@ pub(crate) struct Stages {
 
 impl Stages {
     /// Needs a runtime, on which replicas are followed.
-    fn new(args: &StagesArgs) -> Self {
-        Self {
-            text_encoder: Replicas::at("text encoder", &args.text_encoder, args),
-            denoiser: Replicas::at("denoiser", &args.denoiser, args),
-            vae: Replicas::at("vae", &args.vae, args),
+    fn new(args: &StagesArgs) -> Result<Self, Fatal> {
+        let dialer = args.dialer()?;
+        Ok(Self {
+            text_encoder: Replicas::at("text encoder", &args.text_encoder, args, &dialer),
+            denoiser: Replicas::at("denoiser", &args.denoiser, args, &dialer),
+            vae: Replicas::at("vae", &args.vae, args, &dialer),
             variants: KnownVariants::default(),
-        }
+        })
     }
 
     /// Tells ready once each stage has a replica that serves. It stays so: a stage that goes away later is a matter of the
@@ -130,7 +133,7 @@ impl Stages {
     pub(crate) fn nowhere() -> Self {
         let (connector, _) = cogwheel_service::memory_listener();
         let address = cogwheel_service::Address::Memory(connector);
-        Self::new(&StagesArgs::of(address.clone(), address.clone(), address))
+        Self::new(&StagesArgs::of(address.clone(), address.clone(), address)).unwrap()
     }
 }
 

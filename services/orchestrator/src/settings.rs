@@ -1,3 +1,4 @@
+mod links;
 mod stages;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use cogwheel_video::ReadLimits;
 use crate::enhancer::EnhancerArgs;
 use crate::pins::Pin;
 use crate::registry::RegisteredAdapter;
+pub use links::StageLinkArgs;
 pub use stages::{StageAddress, StageAddressError, StagesArgs};
 
 /// Bytes of one request's message, unless the settings say otherwise.

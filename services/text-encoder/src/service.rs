@@ -74,7 +74,9 @@ pub async fn run(
     let gate = stage.gate("the text encoder", shutdown);
     let status = StageStatus::of(&gate, &worker);
     let service = Prompts { worker: Arc::clone(&worker), options, gate, settings };
-    let routes = Routes::new(TextEncoderServiceServer::new(service)).add_service(status.service());
+    let service =
+        TextEncoderServiceServer::new(service).max_decoding_message_size(limits.max_message_bytes);
+    let routes = Routes::new(service).add_service(status.service());
     let name = "cogwheel.textencoder.v1.TextEncoderService";
     let server = Server::new("text encoder", name, routes, readiness).with(STATUS_SERVICE);
     let result = server.serve(listener, limits, shutdown).await;

@@ -81,7 +81,9 @@ pub async fn run(
         has_encoded: AtomicBool::new(false),
         settings,
     };
-    let routes = Routes::new(VaeServiceServer::new(service)).add_service(status.service());
+    let service =
+        VaeServiceServer::new(service).max_decoding_message_size(limits.max_message_bytes);
+    let routes = Routes::new(service).add_service(status.service());
     let name = "cogwheel.vae.v1.VaeService";
     let server = Server::new("vae", name, routes, readiness).with(STATUS_SERVICE);
     let result = server.serve(listener, limits, shutdown).await;

@@ -16,7 +16,7 @@ mod table;
 mod tests;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command};
@@ -89,10 +89,12 @@ pub fn parse(
         .filter(|other| takes_a_file(other) && Some(other.get_name()) != name)
         .flat_map(Setting::all)
         .collect();
-    let file = match first.get_one::<PathBuf>(CONFIG) {
+    let path = first.get_one::<PathBuf>(CONFIG);
+    let mut file = match path {
         Some(path) => SettingsFile::read(path, &own, &others, tables)?,
         None => SettingsFile::default(),
     };
+    file.tables.file = path.cloned();
     let used: Vec<&Item> = file.items.iter().filter(|item| is_open(first, &item.id)).collect();
     let with_values =
         |command| setting::mut_named(command, name, |c| setting::with_values(c, &used));
@@ -103,6 +105,15 @@ pub fn parse(
     }
     let matches = with_values(command).try_get_matches_from(&arguments)?;
     Ok(Parsed::Run(Box::new(Config { matches, tables: file.tables })))
+}
+
+/// The tables of a file's text, when it has changed.
+pub(crate) fn tables_of(
+    path: &Path,
+    text: &str,
+    tables: &[TableKind],
+) -> Result<FileTables, ConfigError> {
+    SettingsFile::tables_of(path, text, tables)
 }
 
 /// Whether neither a flag nor the environment has decided it.

@@ -87,6 +87,9 @@ pub enum Failure {
         /// What the name stands for.
         found: String,
     },
+    /// The caller has not shown who it is.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
     /// The caller may not have this.
     #[error("{0}")]
     PermissionDenied(String),
@@ -199,6 +202,7 @@ impl From<Failure> for Status {
             Failure::AlreadyExists { kind, name, .. } => {
                 of_resource(Code::AlreadyExists, message, kind, name)
             }
+            Failure::Unauthenticated(_) => Self::unauthenticated(message),
             Failure::PermissionDenied(_) => Self::permission_denied(message),
             Failure::Unavailable(_) | Failure::Draining => Self::unavailable(message),
             Failure::Cancelled => Self::cancelled(message),

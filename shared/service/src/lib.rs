@@ -1,14 +1,19 @@
 //! The skeleton of a process: settings, logs, listeners, channels, health, drain, deadlines and the
 //! one place where failures become gRPC statuses.
 
+mod access;
+mod activity;
+mod address;
 mod call;
 mod cause;
-mod channel;
 mod config;
+mod credentials;
 mod deadline;
+mod dialer;
 mod exit;
 mod failure;
 mod leave;
+mod limits;
 mod listener;
 mod logs;
 mod memory;
@@ -16,6 +21,7 @@ mod memory_size;
 mod page;
 mod process;
 mod receive;
+mod reloaded;
 mod respond;
 mod server;
 mod shutdown;
@@ -23,18 +29,23 @@ mod signals;
 mod stage;
 mod status;
 mod tiling;
+mod tls;
 mod trace;
 
+pub use access::{Role, RoleError};
+pub use address::{Address, AddressError};
 pub use call::{Call, Gate};
 pub use cause::innermost_cause;
-pub use channel::{Address, AddressError, connect};
 pub use config::{
     Config, ConfigArgs, ConfigError, Entry, FileTable, FileTables, Identity, Parsed, Place,
     TableKind, Token, file_key, parse,
 };
+pub use credentials::{Credentials, TokenSource};
+pub use dialer::{Dialer, DialerSettings, Link, connect};
 pub use exit::{Exit, Fatal};
 pub use failure::{Failure, Invalid, Violation};
 pub use leave::leave;
+pub use limits::{Limits, ServerArgs, Switch};
 pub use listener::{Connector, Listener, memory_listener};
 pub use logs::{LogArgs, LogFormat};
 pub use memory::{MemoryNeed, machine_memory};
@@ -43,7 +54,7 @@ pub use page::{Page, PageFile};
 pub use process::{HELP_WIDTH, command, one_line, run_process};
 pub use receive::receive;
 pub use respond::{Responder, Responses};
-pub use server::{Limits, Server, ServerArgs};
+pub use server::Server;
 pub use shutdown::Shutdown;
 pub use signals::Signals;
 pub use stage::{
@@ -51,4 +62,5 @@ pub use stage::{
 };
 pub use status::{STATUS_SERVICE, StageStatus};
 pub use tiling::{Tiling, TilingArgs};
+pub use tls::TlsArgs;
 pub use trace::TraceId;

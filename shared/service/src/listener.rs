@@ -1,9 +1,20 @@
+mod connection;
+mod connections;
+mod incoming;
+
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+
+use crate::access::Access;
+use crate::tls::ServerTls;
+pub(crate) use connection::Peer;
+pub(crate) use connections::RunningCall;
+pub(crate) use incoming::incoming;
 
 /// Bytes in flight each way on an in-memory connection; a chunk of a tensor and its frame fit.
 const MEMORY_BUFFER: usize = 2 << 20;
@@ -12,7 +23,14 @@ const MEMORY_BACKLOG: usize = 16;
 
 /// Where a server takes connections from, bound before anything is loaded.
 #[derive(Debug)]
-pub enum Listener {
+pub struct Listener {
+    pub(crate) socket: Socket,
+    pub(crate) tls: Option<Arc<ServerTls>>,
+    pub(crate) access: Access,
+}
+
+#[derive(Debug)]
+pub(crate) enum Socket {
     /// A TCP port.
     Tcp(TcpListener),
     /// The same process.
@@ -26,7 +44,9 @@ impl Listener {
     /// With the address in the message, e.g. when the port is in use.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         match TcpListener::bind(address).await {
-            Ok(listener) => Ok(Self::Tcp(listener)),
+            Ok(listener) => {
+                Ok(Self { socket: Socket::Tcp(listener), tls: None, access: Access::Open })
+            }
             Err(error) => {
                 let message = format!("cannot listen on {address}: {error}");
                 Err(io::Error::new(error.kind(), message))
@@ -36,14 +56,19 @@ impl Listener {
 
     /// The address that was really bound; in memory there is none.
     pub fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Memory(_) => None,
+        match &self.socket {
+            Socket::Tcp(listener) => listener.local_addr().ok(),
+            Socket::Memory(_) => None,
         }
+    }
+
+    /// Whether connections need TLS.
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
     }
 }
 
-/// Opens connections to a [`Listener::Memory`].
+/// Opens connections to a listener of the same process.
 #[derive(Clone, Debug)]
 pub struct Connector(mpsc::Sender<DuplexStream>);
 
@@ -65,5 +90,8 @@ impl Connector {
 /// protocol, no socket.
 pub fn memory_listener() -> (Connector, Listener) {
     let (sender, receiver) = mpsc::channel(MEMORY_BACKLOG);
-    (Connector(sender), Listener::Memory(receiver))
+    (
+        Connector(sender),
+        Listener { socket: Socket::Memory(receiver), tls: None, access: Access::Open },
+    )
 }

@@ -85,7 +85,7 @@ where
     let result = runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.on_signals().map_err(Fatal::failed)?;
-        let listener = Listener::bind(process.server.listen).await.map_err(Fatal::usage)?;
+        let listener = process.server.bind().await?;
         let limits = Limits::from(&process.server);
         serve(process.service, listener, limits, &shutdown).await
     });

@@ -1,12 +1,8 @@
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::Args;
 use cogwheel_api::FILE_DESCRIPTOR_SET;
-use futures_util::stream;
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -15,9 +11,11 @@ use tracing::{error, info, warn};
 
 use cogwheel_engine::Readiness;
 
-use crate::config::{Entry, FileTables, Identity, TableKind, Token};
+use crate::access::AccessLayer;
+use crate::activity::ActivityLayer;
+use crate::listener::incoming;
 use crate::page::{Page, PageLayer};
-use crate::{Fatal, Listener, Shutdown, TraceId};
+use crate::{Fatal, Limits, Listener, Shutdown, TraceId};
 
 /// Window of a stream and of a connection: gRPC's 64 KiB would stop tensors at every chunk.
 const WINDOW: u32 = 4 << 20;
@@ -26,63 +24,6 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// What a drained server gives connections to send the last bytes they hold.
 const FLUSH: Duration = Duration::from_secs(1);
-
-/// Settings that every server has.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Server")]
-pub struct ServerArgs {
-    /// Address to listen on; port 0 takes a free one and logs it
-    #[arg(long, env = "COGWHEEL_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:50051")]
-    pub listen: SocketAddr,
-    /// Seconds that running work may take after a termination signal
-    #[arg(long, env = "COGWHEEL_GRACE_SECONDS", value_name = "SECONDS", default_value_t = 30)]
-    pub grace_seconds: u64,
-    /// Calls at once on one connection; more wait
-    #[arg(long, env = "COGWHEEL_MAX_STREAMS", value_name = "N", default_value_t = 128)]
-    pub max_streams: u32,
-    /// Tokens that clients may have.
-    #[arg(skip)]
-    pub tokens: Vec<Entry<Token>>,
-    /// Clients that are known by their certificates.
-    #[arg(skip)]
-    pub identities: Vec<Entry<Identity>>,
-}
-
-impl ServerArgs {
-    /// The tables that only a file has.
-    pub const TABLES: [TableKind; 2] = [TableKind::of::<Token>(), TableKind::of::<Identity>()];
-
-    /// Takes these tables.
-    ///
-    /// # Errors
-    /// When there are any: a server that did not heed them would be open to everybody.
-    pub fn take_tables(&mut self, tables: &mut FileTables) -> Result<(), Fatal> {
-        self.tokens = tables.take();
-        self.identities = tables.take();
-        let places = self.tokens.iter().map(|entry| &entry.place);
-        match places.chain(self.identities.iter().map(|entry| &entry.place)).next() {
-            Some(place) => Err(Fatal::usage(format!(
-                "{place}: expected no tokens and identities, which this build cannot check yet"
-            ))),
-            None => Ok(()),
-        }
-    }
-}
-
-/// What bounds a server.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Calls at once on one connection.
-    pub max_streams: u32,
-    /// Time that running work may take once a drain has begun.
-    pub grace: Duration,
-}
-
-impl From<&ServerArgs> for Limits {
-    fn from(args: &ServerArgs) -> Self {
-        Self { max_streams: args.max_streams, grace: Duration::from_secs(args.grace_seconds) }
-    }
-}
 
 /// gRPC services of one process, with health and reflection beside them.
 #[derive(Debug)]
@@ -134,10 +75,14 @@ impl Server {
         let (reporter, health) = tonic_health::server::health_reporter();
         report(&reporter, &self.services, ServingStatus::NotServing).await;
         let reflected = |error| Fatal::failed(format!("reflection: {error}"));
-        let reflection = reflection(&self.services).build_v1().map_err(reflected)?;
-        // What clients that are not of this year ask for.
-        let reflection_alpha =
-            self::reflection(&self.services).build_v1alpha().map_err(reflected)?;
+        let mut routes = self.routes.add_service(health);
+        if limits.reflection {
+            let reflection = || reflection(&self.services);
+            routes = routes.add_service(reflection().build_v1().map_err(reflected)?);
+            // What clients that are not of this year ask for.
+            routes = routes.add_service(reflection().build_v1alpha().map_err(reflected)?);
+        }
+        listener.access.watch();
         let name = self.name;
         let local = listener.address().is_none_or(|address| address.ip().is_loopback());
         let router = tonic::transport::Server::builder()
@@ -147,14 +92,12 @@ impl Server {
             .initial_connection_window_size(WINDOW)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
-            .tcp_nodelay(true)
             // Browsers have no HTTP/2 without TLS. A connection of theirs has one call at a time.
             .accept_http1(self.page.is_some())
+            .layer(ActivityLayer)
             .layer(option_layer(self.page.map(|page| PageLayer { page, local })))
-            .add_routes(self.routes)
-            .add_service(health)
-            .add_service(reflection)
-            .add_service(reflection_alpha);
+            .layer(AccessLayer(listener.access.clone()))
+            .add_routes(routes);
 
         let watcher = tokio::spawn(watch_readiness(
             reporter,
@@ -164,20 +107,22 @@ impl Server {
         ));
         let ended = shutdown.draining();
         let serving = async {
-            match listener {
-                Listener::Tcp(tcp) => {
-                    let address = tcp.local_addr().map_err(Fatal::failed)?;
-                    info!(service = self.name, %address, "listening");
-                    router.serve_with_incoming_shutdown(TcpListenerStream::new(tcp), ended).await
-                }
-                Listener::Memory(mut connections) => {
-                    let incoming = stream::poll_fn(move |cx| {
-                        connections.poll_recv(cx).map(|next| next.map(Ok::<_, std::io::Error>))
-                    });
-                    router.serve_with_incoming_shutdown(incoming, ended).await
+            if let Some(address) = listener.address() {
+                info!(service = self.name, %address, tls = listener.has_tls(), "listening");
+                match (listener.access.is_open(), local) {
+                    (false, _) => {}
+                    (true, true) => info!(service = self.name, "open to everybody on this machine"),
+                    (true, false) => {
+                        warn!(
+                            service = self.name,
+                            "open to everybody who reaches the port: no tokens and no identities are set"
+                        );
+                    }
                 }
             }
-            .map_err(|error| Fatal::failed(format!("{}: {error}", self.name)))
+            let connections = incoming(listener, &limits);
+            let served = router.serve_with_incoming_shutdown(connections, ended).await;
+            served.map_err(|error| Fatal::failed(format!("{}: {error}", self.name)))
         };
         let drained = async {
             shutdown.draining().await;

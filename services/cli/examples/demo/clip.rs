@@ -4,9 +4,9 @@ use cogwheel_api::TensorInbox;
 use cogwheel_api::generation::v1::{
     AdapterChoice, GenerateVideoRequest, OutputFormat, generate_video_response::Event,
 };
-use cogwheel_cli::client::Generation;
+use cogwheel_cli::client::{Generation, Server};
 use cogwheel_diffusion::frames::to_u8;
-use cogwheel_service::{Address, Fatal};
+use cogwheel_service::Fatal;
 use cogwheel_video::FrameSize;
 
 /// Most bytes of a clip's frames: far more than the demo model's take.
@@ -29,7 +29,7 @@ pub(crate) struct Clip {
 
 /// Makes a clip at the model's own size.
 pub(crate) async fn make(
-    address: &Address,
+    server: &Server,
     prompt: &str,
     seed: u64,
     adapters: &[String],
@@ -43,7 +43,7 @@ pub(crate) async fn make(
         ..Default::default()
     };
     let start = Instant::now();
-    let mut generation = Generation::start(address, request).await?;
+    let mut generation = Generation::start(server, request).await?;
     let mut inbox = TensorInbox::new(&["frames"], MAX_BYTES);
     let mut clip = Clip {
         size: FrameSize { width: 0, height: 0 },

@@ -15,7 +15,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cogwheel_cli::chain::Chain;
-use cogwheel_service::{Address, Fatal};
+use cogwheel_cli::client::Server;
+use cogwheel_service::{Dialer, Fatal};
 use cogwheel_video::{VideoEncoder, VideoFormat, encode_png};
 
 use clip::{Clip, make};
@@ -45,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
     let (settings, adapters) = settings::of(&demo)?;
     let cases = cases(&adapters);
     let (chain, address) = Chain::in_memory(settings);
-    let made = clips(&address, &cases).await;
+    let made = clips(&Server::at(address, &Dialer::default()), &cases).await;
     let (clips, ended) = match made {
         Ok(clips) => (Some(clips), Ok(())),
         Err(fatal) => (None, Err(fatal)),
@@ -69,13 +70,13 @@ fn cases(adapters: &[String]) -> Vec<Vec<String>> {
 }
 
 /// A row of clips for each prompt.
-async fn clips(address: &Address, cases: &[Vec<String>]) -> Result<Vec<Vec<Clip>>, Fatal> {
+async fn clips(server: &Server, cases: &[Vec<String>]) -> Result<Vec<Vec<Clip>>, Fatal> {
     let mut rows = Vec::new();
     for (row, prompt) in PROMPTS.iter().enumerate() {
         let mut clips = Vec::new();
         for adapters in cases {
             eprintln!("{prompt}: {}", report::label(adapters));
-            clips.push(make(address, prompt, SEED + row as u64, adapters).await?);
+            clips.push(make(server, prompt, SEED + row as u64, adapters).await?);
         }
         rows.push(clips);
     }

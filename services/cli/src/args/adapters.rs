@@ -3,8 +3,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use cogwheel_service::Address;
 
-use super::MergeArgs;
 use super::lora::{alpha, name};
+use super::{ClientArgs, MergeArgs};
 
 /// Settings of `cogwheel adapters`.
 #[derive(Args, Clone, Debug)]
@@ -23,6 +23,9 @@ pub enum AdaptersAction {
         /// Server, e.g. http://127.0.0.1:50051
         #[arg(long, value_name = "URL")]
         endpoint: Address,
+        #[command(flatten)]
+        /// How it is reached.
+        client: ClientArgs,
         /// Print JSON instead of text
         #[arg(long)]
         json: bool,
@@ -35,6 +38,9 @@ pub enum AdaptersAction {
         /// Server, e.g. http://127.0.0.1:50051
         #[arg(long, value_name = "URL")]
         endpoint: Address,
+        #[command(flatten)]
+        /// How it is reached.
+        client: ClientArgs,
         /// What requests call it [default: the first 16 digits of its digest]
         #[arg(long, value_name = "NAME", value_parser = name)]
         name: Option<String>,
@@ -54,6 +60,9 @@ pub enum AdaptersAction {
         /// Server, e.g. http://127.0.0.1:50051
         #[arg(long, value_name = "URL")]
         endpoint: Option<Address>,
+        #[command(flatten)]
+        /// How it is reached.
+        client: ClientArgs,
         /// Checkpoint folder that the file is checked against, or OWNER/NAME of a pulled one
         #[arg(long, value_name = "DIR|OWNER/NAME")]
         model: Option<PathBuf>,
@@ -76,6 +85,9 @@ pub enum AdaptersAction {
         /// Server, e.g. http://127.0.0.1:50051
         #[arg(long, value_name = "URL")]
         endpoint: Address,
+        #[command(flatten)]
+        /// How it is reached.
+        client: ClientArgs,
     },
     /// Merge adapters into a model: a folder for the place of a checkpoint's transformer/, here and in diffusers, and what a
     /// server's cache lacks

@@ -6,7 +6,7 @@ use cogwheel_orchestrator::{EnhancerArgs, InputLimits};
 use cogwheel_service::{Address, ComputeArgs, ConfigArgs, LogArgs, TilingArgs};
 use serde::Deserialize;
 
-use super::{COMPUTING, Lora, MemorySize, NamedAdapter};
+use super::{COMPUTING, ClientArgs, Lora, MemorySize, NamedAdapter, Switch};
 
 /// Most videos of one command: each has files of its own, all of which are checked beforehand.
 pub const MAX_VIDEOS: u32 = 1000;
@@ -30,6 +30,9 @@ pub struct GenerateArgs {
     /// Server that has the model, e.g. http://127.0.0.1:50051
     #[arg(long, help_heading = MODEL, value_name = "URL")]
     pub endpoint: Option<Address>,
+    #[command(flatten)]
+    /// How the server is reached, with --endpoint.
+    pub client: ClientArgs,
     /// What the video shows
     #[arg(long, value_name = "TEXT", required_unless_present_any = ["from", "prompt_file", "print_config"])]
     pub prompt: Option<String>,
@@ -155,13 +158,4 @@ impl From<SchedulerName> for Scheduler {
             SchedulerName::Dpm => Self::Dpm,
         }
     }
-}
-
-/// On or off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    /// On.
-    On,
-    /// Off.
-    Off,
 }

@@ -8,11 +8,11 @@ use cogwheel_api::adapter::v1::{
     ListAdaptersRequest, create_adapter_request::Part,
 };
 use cogwheel_lora::AdapterFiles;
-use cogwheel_service::{Address, Fatal, connect};
+use cogwheel_service::{Address, Fatal, Link};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::fatal;
+use super::{Server, fatal};
 
 /// Bytes of one message.
 const CHUNK: u64 = 1 << 20;
@@ -36,13 +36,14 @@ pub struct Upload {
 #[derive(Debug)]
 pub struct Adapters {
     address: Address,
-    client: AdapterServiceClient<tonic::transport::Channel>,
+    client: AdapterServiceClient<Link>,
 }
 
 impl Adapters {
-    /// Those of the server at `address`.
-    pub fn of(address: &Address) -> Self {
-        let client = AdapterServiceClient::new(connect(address));
+    /// Those of a server.
+    pub fn of(server: &Server) -> Self {
+        let Server { address, link } = server;
+        let client = AdapterServiceClient::new(link.clone());
         Self { address: address.clone(), client: client.max_decoding_message_size(MAX_ANSWER) }
     }
 

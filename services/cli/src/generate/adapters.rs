@@ -3,11 +3,11 @@ use std::sync::Arc;
 use cogwheel_api::generation::v1::AdapterChoice;
 use cogwheel_models::checkpoint::Checkpoint;
 use cogwheel_orchestrator::RegisteredAdapter;
-use cogwheel_service::{Address, Fatal};
+use cogwheel_service::Fatal;
 
 use crate::adapters::{self, Once};
 use crate::args::{Lora, NamedAdapter};
-use crate::client::{Adapters, Upload};
+use crate::client::{Adapters, Server, Upload};
 
 /// Adapters of files, read and checked before any work.
 #[derive(Default)]
@@ -57,9 +57,9 @@ impl Loras {
     ///
     /// # Errors
     /// What the server answers.
-    pub(super) async fn send(&mut self, address: &Address) -> Result<Vec<String>, Fatal> {
+    pub(super) async fn send(&mut self, server: &Server) -> Result<Vec<String>, Fatal> {
         for (upload, scale) in std::mem::take(&mut self.uploads) {
-            let added = Adapters::of(address).add(upload).await?;
+            let added = Adapters::of(server).add(upload).await?;
             self.note(&adapters::told(added)?, scale);
         }
         Ok(std::mem::take(&mut self.notes))

@@ -8,10 +8,10 @@ use cogwheel_api::generation::v1::{
 use cogwheel_api::tensor::v1::TensorPart;
 use cogwheel_diffusion::frames::to_u8;
 use cogwheel_orchestrator::VideoMetadata;
-use cogwheel_service::{Address, Fatal};
+use cogwheel_service::Fatal;
 use cogwheel_video::{FrameSize, VideoEncoder, VideoFormat, check_png_size, encode_png};
 
-use crate::client::Generation;
+use crate::client::{Generation, Server};
 use crate::output::Kind;
 
 use super::reception::Reception;
@@ -41,7 +41,7 @@ impl Comparison {
     /// # Errors
     /// What the server answers, or sides that together are too wide for the format.
     pub(super) async fn begin(
-        address: &Address,
+        server: &Server,
         request: &mut GenerateVideoRequest,
         kind: Kind,
         reception: &mut Reception<'_>,
@@ -50,7 +50,7 @@ impl Comparison {
         let left =
             GenerateVideoRequest { adapters: Vec::new(), return_latents: false, ..request.clone() };
         reception.progress_mut().note("first without the adapters");
-        let mut generation = Generation::start(address, left).await?;
+        let mut generation = Generation::start(server, left).await?;
         let mut comparison = None;
         while let Some(response) = generation.next().await? {
             let Some(event) = response.event else { continue };

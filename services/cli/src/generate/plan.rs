@@ -12,7 +12,7 @@ use cogwheel_tensor::Tensor;
 use cogwheel_weights::Digest;
 use prost::Message as _;
 
-use crate::args::{GenerateArgs, MAX_VIDEOS};
+use crate::args::{ClientArgs, GenerateArgs, MAX_VIDEOS};
 use crate::chain::{self, Chain, ChainSettings, StageQueue};
 use crate::client;
 use crate::hub;
@@ -77,7 +77,7 @@ impl Job {
 /// Who computes.
 pub(super) enum Source {
     /// A server.
-    Endpoint(Address),
+    Endpoint(Address, ClientArgs),
     /// This process.
     Model(Box<ChainSettings>),
 }
@@ -170,7 +170,7 @@ impl Plan {
                 if let Some(again) = &again {
                     again.choose(&mut request.adapters);
                 }
-                Source::Endpoint(address)
+                Source::Endpoint(address, args.client)
             }
             (None, Some(checkpoint)) => {
                 loras = Loras::for_model(&args.lora, &checkpoint)?;
@@ -247,7 +247,7 @@ impl Plan {
         match &self.source {
             Source::Model(settings) => Chain::check(settings, request)
                 .map_err(|refused| frames.name(client::refusal(refused))),
-            Source::Endpoint(_) => Ok(()),
+            Source::Endpoint(..) => Ok(()),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cogwheel_service::Failure;
+use cogwheel_service::{Dialer, Failure};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -39,6 +39,7 @@ struct Pool {
     stage: &'static str,
     /// Where they are, as the settings say it.
     addresses: String,
+    dialer: Dialer,
     list: Mutex<Vec<Arc<Replica>>>,
     /// Told whenever one may take a call that could not before.
     changed: watch::Sender<()>,
@@ -51,11 +52,17 @@ struct Pool {
 
 impl Replicas {
     /// The replicas of the stage that messages call `stage`, at these addresses. Needs a runtime.
-    pub(super) fn at(stage: &'static str, addresses: &[StageAddress], args: &StagesArgs) -> Self {
+    pub(super) fn at(
+        stage: &'static str,
+        addresses: &[StageAddress],
+        args: &StagesArgs,
+        dialer: &Dialer,
+    ) -> Self {
         let names: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         let pool = Arc::new(Pool {
             stage,
             addresses: names.join(", "),
+            dialer: dialer.clone(),
             list: Mutex::default(),
             changed: watch::Sender::new(()),
             budget: Budget::default(),

@@ -25,7 +25,7 @@ use crate::enhancer::EnhancerArgs;
 use crate::settings::{AdapterArgs, RequestLimits};
 use crate::{RegisteredAdapter, Residency};
 
-const LIMITS: Limits = Limits { max_streams: 16, grace: Duration::from_secs(1) };
+const LIMITS: Limits = Limits { max_streams: 16, grace: Duration::from_secs(1), ..Limits::DEFAULT };
 
 fn demo(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo").join(path)

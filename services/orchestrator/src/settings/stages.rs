@@ -2,7 +2,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use clap::Args;
-use cogwheel_service::{Address, AddressError};
+use cogwheel_service::{Address, AddressError, Dialer, Fatal};
+
+use super::StageLinkArgs;
 
 /// Seconds between two looks at what a name stands for, unless the settings say otherwise.
 const DNS_SECONDS: u64 = 5;
@@ -13,8 +15,8 @@ const STAGE_PATIENCE_SECONDS: u64 = 60;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Model and stages")]
 pub struct StagesArgs {
-    /// Where the text encoder is: its address, those of several replicas separated by commas, or dns://NAME:PORT for all
-    /// that a name stands for
+    /// Where the text encoder is: its address, those of several replicas separated by commas, or dns://NAME:PORT
+    /// (dnss:// with TLS) for all that a name stands for
     #[arg(
         long,
         env = "COGWHEEL_TEXT_ENCODER",
@@ -49,6 +51,9 @@ pub struct StagesArgs {
     #[arg(long, env = "COGWHEEL_STAGE_PATIENCE_SECONDS", value_name = "SECONDS", default_value_t = STAGE_PATIENCE_SECONDS,
         value_parser = clap::value_parser!(u64).range(0..=86400))]
     pub stage_patience_seconds: u64,
+    #[command(flatten)]
+    /// How they are reached.
+    pub links: StageLinkArgs,
 }
 
 impl StagesArgs {
@@ -57,7 +62,17 @@ impl StagesArgs {
         let one = |address| vec![StageAddress::One(address)];
         let (text_encoder, denoiser, vae) = (one(text_encoder), one(denoiser), one(vae));
         let (dns_seconds, stage_patience_seconds) = (DNS_SECONDS, STAGE_PATIENCE_SECONDS);
-        Self { text_encoder, denoiser, vae, dns_seconds, stage_patience_seconds }
+        let links = StageLinkArgs::default();
+        Self { text_encoder, denoiser, vae, dns_seconds, stage_patience_seconds, links }
+    }
+
+    /// What makes channels to them.
+    ///
+    /// # Errors
+    /// What is wrong with a file: bad usage.
+    pub(crate) fn dialer(&self) -> Result<Dialer, Fatal> {
+        let all = self.text_encoder.iter().chain(&self.denoiser).chain(&self.vae);
+        self.links.dialer(all.into_iter().any(StageAddress::is_secure))
     }
 }
 
@@ -66,8 +81,10 @@ impl StagesArgs {
 pub enum StageAddress {
     /// One replica, or a proxy before all of them.
     One(Address),
-    /// `dns://NAME:PORT`: a replica at each address that the name stands for.
+    /// `dns://NAME:PORT`, or `dnss://NAME:PORT` for TLS: a replica at each address that the name stands for.
     Name {
+        /// Whether connections to it need TLS.
+        secure: bool,
         /// The name.
         host: String,
         /// The port of each.
@@ -86,18 +103,32 @@ pub enum StageAddressError {
     Name(String),
 }
 
+impl StageAddress {
+    /// Whether connections to it need TLS.
+    fn is_secure(&self) -> bool {
+        match self {
+            Self::One(address) => address.is_secure(),
+            Self::Name { secure, .. } => *secure,
+        }
+    }
+}
+
 impl FromStr for StageAddress {
     type Err = StageAddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let Some(name) = text.strip_prefix("dns://") else { return Ok(Self::One(text.parse()?)) };
+        let (secure, name) = match (text.strip_prefix("dns://"), text.strip_prefix("dnss://")) {
+            (Some(name), _) => (false, name),
+            (None, Some(name)) => (true, name),
+            (None, None) => return Ok(Self::One(text.parse()?)),
+        };
         let error = || StageAddressError::Name(text.to_owned());
         let (host, port) = name.rsplit_once(':').ok_or_else(error)?;
         let is_name = !host.is_empty()
             && host.len() <= 253
             && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
         match port.parse() {
-            Ok(port) if is_name && port != 0 => Ok(Self::Name { host: host.to_owned(), port }),
+            Ok(port) if is_name && port != 0 => Ok(Self::Name { secure, host: host.to_owned(), port }),
             _ => Err(error()),
         }
     }
@@ -107,7 +138,8 @@ impl fmt::Display for StageAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(address) => address.fmt(f),
-            Self::Name { host, port } => write!(f, "dns://{host}:{port}"),
+            Self::Name { secure: true, host, port } => write!(f, "dnss://{host}:{port}"),
+            Self::Name { secure: false, host, port } => write!(f, "dns://{host}:{port}"),
         }
     }
 }

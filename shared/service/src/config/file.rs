@@ -51,6 +51,17 @@ impl SettingsFile {
         Reading { path, text: &text, own, others, tables }.all()
     }
 
+    /// The tables of a file's text alone; settings are for the start of a process.
+    pub(super) fn tables_of(
+        path: &Path,
+        text: &str,
+        tables: &[TableKind],
+    ) -> Result<FileTables, ConfigError> {
+        let is_table = |name: &str| tables.iter().any(|kind| kind.key == name);
+        let reading = Reading { path, text, own: &[], others: &[], tables };
+        reading.those(is_table).map(|file| file.tables)
+    }
+
     #[cfg(test)]
     pub(super) fn of_text(
         text: &str,
@@ -72,6 +83,11 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn all(&self) -> Result<SettingsFile, ConfigError> {
+        self.those(|_| true)
+    }
+
+    /// What it says under the names that `is_wanted`.
+    fn those(&self, is_wanted: impl Fn(&str) -> bool) -> Result<SettingsFile, ConfigError> {
         let root = DeTable::parse(self.text).map_err(|error| ConfigError::Syntax {
             place: self.place(error.span()),
             message: told(error.message()),
@@ -80,7 +96,7 @@ impl Reading<'_> {
         // What stands first is told first.
         pairs.sort_by_key(|(key, _)| key.span().start);
         let mut file = SettingsFile::default();
-        for (key, value) in pairs {
+        for (key, value) in pairs.into_iter().filter(|(key, _)| is_wanted(key.get_ref())) {
             self.pair(key, value, &mut file)?;
         }
         Ok(file)

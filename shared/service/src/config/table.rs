@@ -1,6 +1,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -92,12 +93,21 @@ fn read<T: FileTable>(value: Spanned<DeValue<'_>>) -> Result<AnyTable, toml::de:
 
 /// The tables of a file, by their kinds.
 #[derive(Debug, Default)]
-pub struct FileTables(BTreeMap<&'static str, Vec<Entry<AnyTable>>>);
+pub struct FileTables {
+    /// The file, where there is one.
+    pub(super) file: Option<PathBuf>,
+    tables: BTreeMap<&'static str, Vec<Entry<AnyTable>>>,
+}
 
 impl FileTables {
+    /// The file that they are of, if there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// Takes those of a type out, in the order of the file.
     pub fn take<T: FileTable>(&mut self) -> Vec<Entry<T>> {
-        let entries = self.0.remove(T::KEY).unwrap_or_default();
+        let entries = self.tables.remove(T::KEY).unwrap_or_default();
         let typed = |Entry { place, value }: Entry<AnyTable>| {
             value.downcast().ok().map(|value| Entry { place, value: *value })
         };
@@ -105,6 +115,6 @@ impl FileTables {
     }
 
     pub(super) fn push(&mut self, key: &'static str, entry: Entry<AnyTable>) {
-        self.0.entry(key).or_default().push(entry);
+        self.tables.entry(key).or_default().push(entry);
     }
 }

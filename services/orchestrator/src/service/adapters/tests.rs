@@ -25,7 +25,7 @@ fn serve() -> Address {
     let routes = Routes::new(AdapterServiceServer::new(service));
     let readiness = watch::Sender::new(Readiness::Ready).subscribe();
     let (connector, listener) = memory_listener();
-    let limits = Limits { max_streams: 16, grace: Duration::from_secs(1) };
+    let limits = Limits { max_streams: 16, grace: Duration::from_secs(1), ..Limits::DEFAULT };
     tokio::spawn(async move {
         let name = "cogwheel.adapter.v1.AdapterService";
         Server::new("adapters", name, routes, readiness).serve(listener, limits, &shutdown).await

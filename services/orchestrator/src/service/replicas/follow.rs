@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use cogwheel_api::stage::v1::stage_service_client::StageServiceClient;
 use cogwheel_api::stage::v1::{WatchStatusRequest, WatchStatusResponse};
-use tonic::transport::Channel;
+use cogwheel_service::Link;
 use tonic::{Code, Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -49,7 +49,7 @@ enum Ended {
     Unreachable(Status),
 }
 
-async fn watch(replica: &Weak<Replica>, channel: Channel) -> Ended {
+async fn watch(replica: &Weak<Replica>, channel: Link) -> Ended {
     let opened = tokio::time::timeout(ANSWER, open(channel));
     let (mut health, mut status) = match opened.await {
         Ok(Ok(opened)) => opened,
@@ -98,7 +98,7 @@ type Told = Option<Streaming<WatchStatusResponse>>;
 
 /// Asks for health and status; a stage of another make may have no status.
 async fn open(
-    channel: Channel,
+    channel: Link,
 ) -> Result<(Streaming<tonic_health::pb::HealthCheckResponse>, Told), Status> {
     let request = HealthCheckRequest { service: String::new() };
     let health = HealthClient::new(channel.clone()).watch(request).await?.into_inner();

@@ -6,13 +6,12 @@ use std::time::Duration;
 use cogwheel_api::TensorInbox;
 use cogwheel_api::stage::v1::WatchStatusResponse;
 use cogwheel_api::tensor::v1::TensorPart;
-use cogwheel_service::{Address, Failure, connect};
+use cogwheel_service::{Address, Failure, Link};
 use cogwheel_tensor::{DType, Tensor};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
-use tonic::transport::Channel;
 use tracing::Instrument as _;
 
 use super::score::Rank;
@@ -27,7 +26,7 @@ pub(crate) struct Replica {
     pub(super) pool: Weak<Pool>,
     stage: &'static str,
     address: String,
-    channel: Channel,
+    channel: Link,
     state: Mutex<State>,
     /// Told when a call was lost, so that its health is asked anew.
     pub(super) lost: Arc<Notify>,
@@ -71,7 +70,7 @@ impl Replica {
             pool: Arc::downgrade(pool),
             stage: pool.stage,
             address: address.to_string(),
-            channel: connect(address),
+            channel: pool.dialer.connect(address),
             state: Mutex::new(State {
                 health: Health::Unknown,
                 told: None,
@@ -97,7 +96,7 @@ impl Replica {
         &self.address
     }
 
-    pub(in crate::service) fn channel(&self) -> Channel {
+    pub(in crate::service) fn channel(&self) -> Link {
         self.channel.clone()
     }
 

@@ -28,9 +28,13 @@ pub(super) fn begin(
                 let replica = Replica::begin(pool, address);
                 pool.list().push(replica);
             }
-            StageAddress::Name { host, port } => {
+            StageAddress::Name { secure, host, port } => {
+                let scheme = if *secure { "https" } else { "http" };
+                // The characters of a name and a port make an address.
+                let Ok(uri) = format!("{scheme}://{host}:{port}").parse() else { continue };
+                let name = (host.clone(), *port, uri);
                 let span = tracing::info_span!("replicas", service = "orchestrator");
-                let task = keep_resolved(Arc::downgrade(pool), host.clone(), *port, every);
+                let task = keep_resolved(Arc::downgrade(pool), name, every);
                 resolving.push(AbortOnDropHandle::new(tokio::spawn(task.instrument(span))));
             }
         }
@@ -39,7 +43,11 @@ pub(super) fn begin(
 }
 
 /// Resolves a name over and over. What it last stood for stays in use when it cannot be resolved.
-async fn keep_resolved(pool: Weak<Pool>, host: String, port: u16, every: Duration) {
+async fn keep_resolved(
+    pool: Weak<Pool>,
+    (host, port, name): (String, u16, Address),
+    every: Duration,
+) {
     let mut known: Vec<(SocketAddr, Arc<Replica>)> = Vec::new();
     loop {
         let lookup = tokio::net::lookup_host((host.as_str(), port));
@@ -56,7 +64,7 @@ async fn keep_resolved(pool: Weak<Pool>, host: String, port: u16, every: Duratio
         };
         let Some(pool) = pool.upgrade() else { return };
         if !found.is_empty() {
-            update(&pool, &mut known, &found);
+            update(&pool, &name, &mut known, &found);
         }
         drop(pool);
         tokio::time::sleep(every).await;
@@ -66,6 +74,7 @@ async fn keep_resolved(pool: Weak<Pool>, host: String, port: u16, every: Duratio
 /// Adds the replicas that are new and removes those that are gone; calls that run on these go on.
 fn update(
     pool: &Arc<Pool>,
+    name: &Address,
     known: &mut Vec<(SocketAddr, Arc<Replica>)>,
     found: &BTreeSet<SocketAddr>,
 ) {
@@ -74,10 +83,7 @@ fn update(
     *known = kept;
     let new = found.iter().filter(|new| known.iter().all(|(address, _)| address != *new));
     let new: Vec<_> = new
-        .filter_map(|socket| {
-            let address: Address = format!("http://{socket}").parse().ok()?;
-            Some((*socket, Replica::begin(pool, &address)))
-        })
+        .map(|&socket| (socket, Replica::begin(pool, &name.at(socket))))
         .collect();
     let mut list = pool.list();
     list.retain(|replica| gone.iter().all(|(_, gone)| !Arc::ptr_eq(gone, replica)));

@@ -5,7 +5,7 @@ use cogwheel_api::textencoder::v1::text_encoder_service_server::{
 };
 use cogwheel_api::textencoder::v1::{EncodeRequest, EncodeResponse};
 use cogwheel_engine::Readiness;
-use cogwheel_service::{Address, Connector, Limits, Server, Shutdown, memory_listener};
+use cogwheel_service::{Address, Connector, Dialer, Limits, Server, Shutdown, memory_listener};
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
 
@@ -46,7 +46,7 @@ impl Process {
         let server = Server::new("stub", "stub", routes, watched);
         let ends = shutdown.clone();
         tokio::spawn(async move {
-            let limits = Limits { max_streams: 16, grace: Duration::from_secs(1) };
+            let limits = Limits { max_streams: 16, grace: Duration::from_secs(1), ..Limits::DEFAULT };
             server.serve(listener, limits, &ends).await
         });
         Self { stub, connector, ready, shutdown }
@@ -63,7 +63,7 @@ fn replicas(processes: &[&Process], patience: u64) -> Replicas {
     let args = StagesArgs::of(nowhere.clone(), nowhere.clone(), nowhere);
     let args = StagesArgs { stage_patience_seconds: patience, ..args };
     let addresses: Vec<_> = processes.iter().map(address).map(StageAddress::One).collect();
-    Replicas::at("stub", &addresses, &args)
+    Replicas::at("stub", &addresses, &args, &Dialer::default())
 }
 
 async fn call(place: &Place) -> Result<(), Failure> {

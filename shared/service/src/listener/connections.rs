@@ -1,0 +1,176 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The connections of a listener: so many at once, and none that does nothing for long.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    limit: usize,
+    idle: Duration,
+    open: Mutex<HashMap<u64, Arc<Activity>>>,
+    next: AtomicU64,
+}
+
+impl Connections {
+    pub(crate) fn new(limit: usize, idle: Duration) -> Arc<Self> {
+        Arc::new(Self { limit, idle, open: Mutex::default(), next: AtomicU64::new(0) })
+    }
+
+    /// A place for a connection. Where all are taken it gets that of the one which has been without a call the longest,
+    /// which is closed; `None` where each has one.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Place> {
+        let mut open = self.open();
+        if open.len() >= self.limit {
+            let resting = open.iter().filter_map(|(&id, it)| Some((it.resting_since()?, id)));
+            let (_, id) = resting.min()?;
+            if let Some(closed) = open.remove(&id) {
+                closed.close.cancel();
+            }
+        }
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let activity = Arc::new(Activity::new());
+        open.insert(id, Arc::clone(&activity));
+        Some(Place { id, activity, of: Arc::clone(self) })
+    }
+
+    /// Closes those that have been without a call for too long.
+    pub(crate) fn close_idle(&self) {
+        let now = Instant::now();
+        for activity in self.open().values() {
+            let resting = activity.resting_since().map(|since| now.duration_since(since));
+            if resting.is_some_and(|resting| resting >= self.idle) {
+                activity.close.cancel();
+            }
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one connection, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    id: u64,
+    activity: Arc<Activity>,
+    of: Arc<Connections>,
+}
+
+impl Place {
+    pub(crate) fn activity(&self) -> Arc<Activity> {
+        Arc::clone(&self.activity)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.of.open().remove(&self.id);
+    }
+}
+
+/// What a connection does.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    calls: Mutex<Calls>,
+    /// Tells it to close.
+    close: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Calls {
+    running: usize,
+    /// When the last one ended.
+    ended: Instant,
+}
+
+impl Activity {
+    pub(crate) fn new() -> Self {
+        let calls = Mutex::new(Calls { running: 0, ended: Instant::now() });
+        Self { calls, close: CancellationToken::new() }
+    }
+
+    /// A call has begun; it runs until what is given is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> RunningCall {
+        self.calls().running += 1;
+        RunningCall(Arc::clone(self))
+    }
+
+    /// What tells the connection to close.
+    pub(crate) fn close(&self) -> &CancellationToken {
+        &self.close
+    }
+
+    /// Since when there is no call.
+    fn resting_since(&self) -> Option<Instant> {
+        let calls = self.calls();
+        (calls.running == 0).then_some(calls.ended)
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps a connection from counting as idle.
+#[derive(Debug)]
+pub(crate) struct RunningCall(Arc<Activity>);
+
+impl Drop for RunningCall {
+    fn drop(&mut self) {
+        let mut calls = self.0.calls();
+        calls.running -= 1;
+        calls.ended = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(300);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_without_a_call_the_longest_makes_room() {
+        let connections = Connections::new(2, IDLE);
+        let first = connections.enter().unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let second = connections.enter().unwrap();
+        let call = first.activity().begin();
+        let third = connections.enter().unwrap();
+        assert!(second.activity().close().is_cancelled());
+        assert!(!first.activity().close().is_cancelled());
+        let _call = third.activity().begin();
+        assert!(connections.enter().is_none(), "all have calls");
+        drop(call);
+        assert!(connections.enter().is_some());
+        assert!(first.activity().close().is_cancelled());
+        // A place that was taken away is nobody's to give back.
+        drop(first);
+        assert_eq!(connections.open().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_without_a_call_are_closed_in_the_end() {
+        let connections = Connections::new(8, IDLE);
+        let (idle, busy) = (connections.enter().unwrap(), connections.enter().unwrap());
+        let call = busy.activity().begin();
+        tokio::time::advance(IDLE / 2).await;
+        connections.close_idle();
+        assert!(!idle.activity().close().is_cancelled());
+        tokio::time::advance(IDLE / 2).await;
+        connections.close_idle();
+        assert!(idle.activity().close().is_cancelled());
+        assert!(!busy.activity().close().is_cancelled());
+        drop(call);
+        connections.close_idle();
+        assert!(!busy.activity().close().is_cancelled(), "it counts from its last call");
+        tokio::time::advance(IDLE).await;
+        connections.close_idle();
+        assert!(busy.activity().close().is_cancelled());
+    }
+}

@@ -1,0 +1,90 @@
+use std::io::ErrorKind;
+use std::net::TcpStream;
+
+use cogwheel_service::{Dialer, Link};
+use tonic::Code;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+
+use super::certificates::{Authority, Validity};
+use super::door::{Door, check, closed, eventually, watch};
+
+fn link(door: &Door) -> Link {
+    Dialer::default().connect(&door.http())
+}
+
+/// Whether the server has not closed it.
+fn is_open(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_idle_connections_keep_nobody_out_and_are_not_kept() {
+    let door = Door::open(&["--max-connections", "32"]).await;
+    let busy = link(&door);
+    let watching = watch(&busy).await;
+    let idle: Vec<_> = (0..2000).map(|_| door.silent()).collect();
+    // Who comes last is served, and who was there before has not been cut.
+    check(&link(&door)).await.unwrap();
+    check(&busy).await.unwrap();
+    drop(watching);
+    let open = || idle.iter().filter(|stream| is_open(stream)).count();
+    eventually("no more are kept than may be", async || open() <= 32).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_every_connection_has_a_call_one_more_is_closed_at_once() {
+    let door = Door::open(&["--max-connections", "2"]).await;
+    let links = [link(&door), link(&door)];
+    let watching = [watch(&links[0]).await, watch(&links[1]).await];
+    closed(door.silent()).await;
+    let status = check(&link(&door)).await.unwrap_err();
+    assert!(matches!(status.code(), Code::Unavailable | Code::Unknown), "{status:?}");
+    for link in &links {
+        check(link).await.unwrap();
+    }
+    drop(watching);
+    eventually("a place is free again", async || check(&link(&door)).await.is_ok()).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_without_a_call_is_closed_in_the_end_and_one_with_a_call_is_not() {
+    let door = Door::open(&["--connection-idle-seconds", "1"]).await;
+    let busy = link(&door);
+    let mut watching = watch(&busy).await;
+    closed(door.silent()).await;
+    door.set_loading();
+    watching.message().await.unwrap().unwrap();
+    drop(watching);
+    // Its client opens another when it has a call again.
+    check(&busy).await.unwrap();
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_is_not_made_ends_the_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = Authority::new().issue(folder.path(), "server", &["127.0.0.1"], Validity::Good);
+    let (cert, key) = (pair.cert.to_str().unwrap(), pair.key.to_str().unwrap());
+    let flags = ["--tls-cert", cert, "--tls-key", key, "--handshake-seconds", "1"];
+    let door = Door::open(&flags).await;
+    closed(door.silent()).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_can_be_turned_off() {
+    for (flag, expected) in [("on", Code::Ok), ("off", Code::Unimplemented)] {
+        let door = Door::open(&["--reflection", flag]).await;
+        let mut client = ServerReflectionClient::new(link(&door));
+        let request = ServerReflectionRequest { host: String::new(), message_request: None };
+        let answer = client.server_reflection_info(tokio_stream::iter([request])).await;
+        let code = answer.map_or_else(|status| status.code(), |_| Code::Ok);
+        assert_eq!(code, expected, "{flag}");
+        check(&link(&door)).await.unwrap();
+        door.close().await;
+    }
+}
