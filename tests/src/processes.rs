@@ -76,7 +76,7 @@ impl Drop for Process {
 #[derive(Debug)]
 pub struct ServiceProcess {
     process: Process,
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or `https://` where it has a certificate.
     pub url: String,
     lines: mpsc::Receiver<String>,
     seen: Mutex<Vec<String>>,
@@ -111,7 +111,8 @@ impl ServiceProcess {
         let mut service = Self { process, url: String::new(), lines: received, seen };
         let line = service.wait_for("\"listening\"");
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        service.url = format!("http://{}", line["address"].as_str().unwrap());
+        let scheme = if line["tls"] == true { "https" } else { "http" };
+        service.url = format!("{scheme}://{}", line["address"].as_str().unwrap());
         service
     }
 
@@ -133,7 +134,7 @@ impl ServiceProcess {
 
     /// `HOST:PORT`, as `--listen` takes it.
     pub fn address(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap()
+        self.url.split_once("://").unwrap().1
     }
 
     /// A channel of its own.

@@ -20,6 +20,7 @@ pub(crate) const PAGE: Page = Page(&[
     PageFile { path: "/preview.js", media_type: JS, text: include_str!("page/preview.js") },
     PageFile { path: "/progress.js", media_type: JS, text: include_str!("page/progress.js") },
     PageFile { path: "/source.js", media_type: JS, text: include_str!("page/source.js") },
+    PageFile { path: "/token.js", media_type: JS, text: include_str!("page/token.js") },
     PageFile { path: "/wire.js", media_type: JS, text: include_str!("page/wire.js") },
 ]);
 

@@ -138,7 +138,8 @@ fn lines(printed: &str) -> Vec<&str> {
 }
 
 /// Of each kind of setting one takes one of these, or it names what it takes.
-const WORDS: [&str; 6] = ["7", "0.5", "true", "'m'", "'127.0.0.1:7'", "'http://127.0.0.1:7'"];
+const WORDS: [&str; 7] =
+    ["7", "4194304", "0.5", "true", "'m'", "'127.0.0.1:7'", "'http://127.0.0.1:7'"];
 
 /// What a setting may take, one or an array of them.
 fn values(arg: &Arg) -> Vec<String> {

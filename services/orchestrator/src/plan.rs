@@ -133,7 +133,9 @@ impl Plan {
                 encoded_frames: model.encoded_frames(num_frames, given.is_some()),
                 tiled: false,
             };
-            check_memory(model, &workload, limits, residency, &mut invalid);
+            if check_extent(&workload, limits, &mut invalid) {
+                check_memory(model, &workload, limits, residency, &mut invalid);
+            }
             notices.extend(model.beyond(num_frames, width, height));
             if let Some(given) = &given {
                 let size = [num_frames, width, height];
@@ -274,6 +276,21 @@ fn format(request: &GenerateVideoRequest, invalid: &mut Invalid) -> OutputFormat
             OutputFormat::Mp4
         }
     }
+}
+
+/// Bounds that hold however much memory there is. Whether they are kept.
+fn check_extent(workload: &Workload, limits: &RequestLimits, invalid: &mut Invalid) -> bool {
+    let violated = invalid.0.len();
+    let Workload { num_frames, height, width, .. } = *workload;
+    if num_frames as u64 > u64::from(limits.max_frames) {
+        let max = limits.max_frames;
+        invalid.add("num_frames", format!("expected at most {max}, found {num_frames}"));
+    }
+    if (width as u64).saturating_mul(height as u64) > limits.max_pixels {
+        let (max, larger) = (limits.max_pixels, if width > height { "width" } else { "height" });
+        invalid.add(larger, format!("expected at most {max} pixels, found {width}x{height}"));
+    }
+    invalid.0.len() == violated
 }
 
 fn check_memory(

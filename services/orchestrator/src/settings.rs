@@ -20,6 +20,12 @@ const MAX_REQUEST_BYTES: usize = 64 << 20;
 /// Pixels of an image that a request brings, unless the settings say otherwise: what phones' cameras have.
 const MAX_INPUT_PIXELS: u64 = 50_000_000;
 
+/// Frames of a video, unless the settings say otherwise: minutes, at the models' rates.
+const MAX_FRAMES: u32 = 1001;
+
+/// Pixels of a frame, unless the settings say otherwise: 4096x2160, more than any published model has positions for.
+const MAX_PIXELS: u64 = 8_847_360;
+
 /// Settings of the orchestrator.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Model and stages")]
@@ -64,6 +70,12 @@ pub struct RequestLimits {
     /// Steps of one video
     #[arg(long, env = "COGWHEEL_MAX_STEPS", value_name = "N", default_value_t = 1000)]
     pub max_steps: u32,
+    /// Frames of one video
+    #[arg(long, env = "COGWHEEL_MAX_FRAMES", value_name = "N", default_value_t = MAX_FRAMES)]
+    pub max_frames: u32,
+    /// Pixels of a frame of it
+    #[arg(long, env = "COGWHEEL_MAX_PIXELS", value_name = "N", default_value_t = MAX_PIXELS)]
+    pub max_pixels: u64,
     /// Characters of one prompt
     #[arg(long, env = "COGWHEEL_MAX_PROMPT_CHARS", value_name = "N", default_value_t = 20_000)]
     pub max_prompt_chars: usize,
@@ -105,6 +117,8 @@ impl Default for RequestLimits {
             memory_limit: None,
             max_videos: 16,
             max_steps: 1000,
+            max_frames: MAX_FRAMES,
+            max_pixels: MAX_PIXELS,
             max_prompt_chars: 20_000,
             max_generations: 16,
             inputs: InputLimits::default(),

@@ -64,6 +64,9 @@ pub enum Failure {
         /// Its bound.
         limit: usize,
     },
+    /// Too much at once; asking again later helps.
+    #[error("{0}")]
+    Busy(String),
     /// More than this process keeps.
     #[error("{0}")]
     Exhausted(String),
@@ -191,7 +194,7 @@ impl From<Failure> for Status {
                 Self::with_error_details(Code::InvalidArgument, message, details)
             }
             Failure::Unfit(_) => Self::failed_precondition(message),
-            Failure::Full { .. } => {
+            Failure::Full { .. } | Failure::Busy(_) => {
                 let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
                 Self::with_error_details(Code::ResourceExhausted, message, details)
             }

@@ -21,6 +21,7 @@ mod memory_size;
 mod page;
 mod process;
 mod receive;
+mod receiving;
 mod reloaded;
 mod respond;
 mod server;

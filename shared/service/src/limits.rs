@@ -39,6 +39,10 @@ pub struct ServerArgs {
     #[arg(long, env = "COGWHEEL_MAX_MESSAGE_BYTES", value_name = "BYTES", default_value_t = MAX_MESSAGE_BYTES,
         value_parser = clap::value_parser!(u32).range(2_097_152..=1_073_741_824))]
     pub max_message_bytes: u32,
+    /// Bytes of messages that are not whole yet, of all calls together; a call with more is refused
+    #[arg(long, env = "COGWHEEL_MAX_RECEIVING_BYTES", value_name = "BYTES", default_value_t = MAX_RECEIVING_BYTES,
+        value_parser = clap::value_parser!(u64).range(2_097_152..=1_099_511_627_776))]
+    pub max_receiving_bytes: u64,
     /// Whether clients may ask what services and messages there are
     #[arg(
         long,
@@ -59,6 +63,9 @@ pub struct ServerArgs {
 
 /// gRPC's own default: four chunks of a tensor.
 const MAX_MESSAGE_BYTES: u32 = 4 << 20;
+
+/// Sixteen generations' requests at their largest.
+const MAX_RECEIVING_BYTES: u64 = 1 << 30;
 
 /// Whether something is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -109,6 +116,8 @@ pub struct Limits {
     pub handshake: Duration,
     /// Bytes of one message.
     pub max_message_bytes: usize,
+    /// Bytes of messages that are not whole yet.
+    pub max_receiving_bytes: usize,
     /// Whether clients may ask what services there are.
     pub reflection: bool,
     /// Time that running work may take once a drain has begun.
@@ -123,6 +132,7 @@ impl Limits {
         connection_idle: Duration::from_secs(300),
         handshake: Duration::from_secs(10),
         max_message_bytes: MAX_MESSAGE_BYTES as usize,
+        max_receiving_bytes: MAX_RECEIVING_BYTES as usize,
         reflection: true,
         grace: Duration::from_secs(30),
     };
@@ -136,6 +146,7 @@ impl From<&ServerArgs> for Limits {
             connection_idle: Duration::from_secs(args.connection_idle_seconds),
             handshake: Duration::from_secs(args.handshake_seconds),
             max_message_bytes: args.max_message_bytes as usize,
+            max_receiving_bytes: usize::try_from(args.max_receiving_bytes).unwrap_or(usize::MAX),
             reflection: args.reflection == Switch::On,
             grace: Duration::from_secs(args.grace_seconds),
         }

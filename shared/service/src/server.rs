@@ -15,6 +15,7 @@ use crate::access::AccessLayer;
 use crate::activity::ActivityLayer;
 use crate::listener::incoming;
 use crate::page::{Page, PageLayer};
+use crate::receiving::ReceivingLayer;
 use crate::{Fatal, Limits, Listener, Shutdown, TraceId};
 
 /// Window of a stream and of a connection: gRPC's 64 KiB would stop tensors at every chunk.
@@ -97,6 +98,7 @@ impl Server {
             .layer(ActivityLayer)
             .layer(option_layer(self.page.map(|page| PageLayer { page, local })))
             .layer(AccessLayer(listener.access.clone()))
+            .layer(ReceivingLayer::new(limits.max_receiving_bytes))
             .add_routes(routes);
 
         let watcher = tokio::spawn(watch_readiness(

@@ -30,9 +30,6 @@ pub struct GenerateArgs {
     /// Server that has the model, e.g. http://127.0.0.1:50051
     #[arg(long, help_heading = MODEL, value_name = "URL")]
     pub endpoint: Option<Address>,
-    #[command(flatten)]
-    /// How the server is reached, with --endpoint.
-    pub client: ClientArgs,
     /// What the video shows
     #[arg(long, value_name = "TEXT", required_unless_present_any = ["from", "prompt_file", "print_config"])]
     pub prompt: Option<String>,
@@ -133,6 +130,9 @@ pub struct GenerateArgs {
     /// Tell where the time went
     #[arg(long, help_heading = OUTPUT)]
     pub verbose: bool,
+    #[command(flatten)]
+    /// How the server is reached, with --endpoint.
+    pub client: ClientArgs,
     #[command(flatten)]
     /// Logs.
     pub logs: LogArgs,

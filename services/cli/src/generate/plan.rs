@@ -77,7 +77,7 @@ impl Job {
 /// Who computes.
 pub(super) enum Source {
     /// A server.
-    Endpoint(Address, ClientArgs),
+    Endpoint(Address, Box<ClientArgs>),
     /// This process.
     Model(Box<ChainSettings>),
 }
@@ -170,7 +170,7 @@ impl Plan {
                 if let Some(again) = &again {
                     again.choose(&mut request.adapters);
                 }
-                Source::Endpoint(address, args.client)
+                Source::Endpoint(address, Box::new(args.client))
             }
             (None, Some(checkpoint)) => {
                 loras = Loras::for_model(&args.lora, &checkpoint)?;

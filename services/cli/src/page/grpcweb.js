@@ -1,11 +1,13 @@
 // gRPC-Web over fetch: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md
 
 import { readViolations } from "./messages.js";
+import { askForToken, authorization } from "./token.js";
 
 const TYPE = "application/grpc-web+proto";
 const INVALID_ARGUMENT = 3;
 const INTERNAL = 13;
 const UNAVAILABLE = 14;
+const UNAUTHENTICATED = 16;
 const COMPRESSED = 1;
 const TRAILERS = 0x80;
 
@@ -32,9 +34,21 @@ export async function unary(method, request) {
 
 /** The messages of an answer, as they arrive. Aborting `signal` stops the work on the server. */
 export async function* stream(method, request, signal) {
+  for (;;) {
+    try {
+      return yield* attempt(method, request, signal);
+    } catch (error) {
+      // Nothing has come of it yet.
+      const isRefused = error instanceof CallError && error.code === UNAUTHENTICATED;
+      if (!isRefused || !await askForToken(error.message)) throw error;
+    }
+  }
+}
+
+async function* attempt(method, request, signal) {
   const response = await reach(() => fetch(`/${method}`, {
     method: "POST",
-    headers: { "content-type": TYPE, accept: TYPE, "x-grpc-web": "1" },
+    headers: { "content-type": TYPE, accept: TYPE, "x-grpc-web": "1", ...authorization() },
     body: frame(request),
     signal,
   }), signal);

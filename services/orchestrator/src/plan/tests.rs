@@ -45,6 +45,18 @@ fn what_a_format_cannot_hold_is_refused_before_anything_is_made() {
 }
 
 #[test]
+fn frames_and_pixels_are_bounded_however_much_memory_there_is() {
+    let long = GenerateVideoRequest { num_frames: Some(1009), ..request(OutputFormat::Frames) };
+    assert_eq!(violated(long, u64::MAX), ["num_frames"]);
+    let large = GenerateVideoRequest {
+        width: Some(4096),
+        height: Some(2176),
+        ..request(OutputFormat::Frames)
+    };
+    assert_eq!(violated(large, u64::MAX), ["width"]);
+}
+
+#[test]
 fn every_format_has_a_range_of_rates() {
     for format in FORMATS {
         let max = if format == OutputFormat::Gif { 50 } else { 60 };

