@@ -65,6 +65,21 @@ impl Http1 {
     }
 }
 
+impl Http1Answer {
+    /// What `path` of `HOST:PORT` answers to a plain GET.
+    pub fn get(address: &str, path: &str) -> Self {
+        let mut connection = Http1::open(address);
+        connection.send("GET", path, &["connection: close"], b"");
+        connection.finish()
+    }
+
+    /// The status and the text.
+    pub fn told(&self) -> (u16, String) {
+        let status = self.head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.unwrap_or_default(), String::from_utf8_lossy(&self.body).into_owned())
+    }
+}
+
 /// Chunks without their sizes: the size in hexadecimal digits and the bytes, each with a line's end.
 fn unchunked(mut body: &[u8]) -> Vec<u8> {
     let mut whole = Vec::new();

@@ -137,6 +137,13 @@ impl ServiceProcess {
         self.url.split_once("://").unwrap().1
     }
 
+    /// `HOST:PORT` of its admin port, which it was started with.
+    pub fn admin(&self) -> String {
+        let line = self.wait_for("\"the admin port is open\"");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        line["address"].as_str().unwrap().to_owned()
+    }
+
     /// A channel of its own.
     pub fn channel(&self) -> Channel {
         connect(&self.url.parse().unwrap())

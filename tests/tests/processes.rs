@@ -18,6 +18,7 @@ use cogwheel_tests::{
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt as _;
 
 /// More steps than any test waits for, a few seconds of them.
 const LONG: u32 = 1000;
@@ -145,8 +146,15 @@ async fn work_that_outlasts_the_grace_time_is_cut_with_unavailable() {
     let status = collect(stream).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");
     assert!(status.message().contains("shutting down"), "{status}");
+    check_may_be_tried_elsewhere(&status);
     let (exit, lines) = stages.orchestrator.finish();
     assert_eq!(exit.code(), Some(0), "{lines:#?}");
+}
+
+/// A client can tell without reading the message.
+fn check_may_be_tried_elsewhere(status: &Status) {
+    assert_eq!(status.get_details_error_info().unwrap().reason, "DRAINING", "{status:?}");
+    assert!(status.get_details_retry_info().unwrap().retry_delay.is_some(), "{status:?}");
 }
 
 #[test]

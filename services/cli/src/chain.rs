@@ -115,7 +115,7 @@ impl Chain {
             memory_limit: memory_limit.map(|bytes| MemorySize { bytes }),
             release_after_use: residency == Residency::OneByOne,
         };
-        let stages_shutdown = Shutdown::new();
+        let stages_shutdown = shutdown.beside();
         let mut stages = JoinSet::new();
         let variants = settings.variants(residency, memory_limit);
         let tiling = TilingArgs { vae_tiling: settings.vae_tiling };

@@ -30,9 +30,11 @@ pub fn run(args: ServeArgs) -> Result<(), Fatal> {
         given_adapters: Vec::new(),
         page: (args.page == Switch::On).then_some(page::PAGE),
     };
+    let shutdown = Shutdown::new();
+    // Answers until the very end.
+    let _admin = args.server.admin(&shutdown)?;
     let runtime = tokio::runtime::Runtime::new().map_err(Fatal::failed)?;
     let result = runtime.block_on(async {
-        let shutdown = Shutdown::new();
         shutdown.on_signals().map_err(Fatal::failed)?;
         let listener = args.server.bind().await?;
         if let (Switch::On, Some(address)) = (args.page, listener.address()) {

@@ -19,7 +19,7 @@ use cogwheel_lora::MergeError;
 use cogwheel_models::{checkpoint::Checkpoint, transformer};
 use cogwheel_service::{
     Failure, Fatal, Gate, Limits, Listener, Responder, Responses, STATUS_SERVICE, Server, Shutdown,
-    StageArgs, StageStatus, end, run_on,
+    StageArgs, StageStatus, end, run_on, warmed_up,
 };
 use tokio::sync::{Semaphore, watch};
 use tonic::service::Routes;
@@ -71,6 +71,8 @@ pub async fn run(
             Ok(Transformer::load(&runtime, &checkpoint.transformer, &weights, &options)?)
         }
     };
+    let stays = !stage.release_after_use;
+    let load = warmed_up("denoiser", stays, load, |model| Ok(model.warm_up()?));
     let worker =
         Arc::new(Worker::spawn(stage.worker_options("denoiser"), load).map_err(Fatal::failed)?);
     let readiness = worker.ready();
@@ -93,11 +95,13 @@ pub async fn run(
         gate,
         stage,
     };
+    let model = service.stage.model.clone();
     let service =
         DenoiserServiceServer::new(service).max_decoding_message_size(limits.max_message_bytes);
     let routes = Routes::new(service).add_service(status.service());
     let name = "cogwheel.denoiser.v1.DenoiserService";
-    let server = Server::new("denoiser", name, routes, readiness).with(STATUS_SERVICE);
+    let server =
+        Server::new("denoiser", name, routes, readiness).with(STATUS_SERVICE).with_model(&model);
     let result = server.serve(listener, limits, shutdown).await;
     end(&worker).await;
     result

@@ -214,6 +214,27 @@ impl Transformer {
         Ok(Tensor::from_f32([batch, frames, config.out_channels, height, width], prediction)?)
     }
 
+    /// One forward of the least that there can be, of zeros: a single patch under one prompt.
+    ///
+    /// # Errors
+    /// What keeps the model from being run.
+    pub fn warm_up(&mut self) -> Result<(), ForwardError> {
+        let config = &self.config;
+        let (p, p_t) = (config.patch_size, config.patch_size_t.unwrap_or(1));
+        let shape = [p_t, config.in_channels, p, p];
+        let text = [1, config.max_text_seq_length, config.text_embed_dim];
+        let grid = TokenGrid { frames: 1, height: 1, width: 1 };
+        let conditions = Conditions {
+            text: Tensor::from_f32(text, vec![0.0; text.iter().product()])?,
+            positions: Positions::unlearned(config, grid, self.position_table.is_some())?,
+            chunks: Chunks::new(1, config.max_text_seq_length, grid.token_count())?,
+            shape,
+            variant: None,
+        };
+        let latents = vec![0.0; shape.iter().product()];
+        self.forward(&conditions, &latents, 0, &CancellationToken::new()).map(drop)
+    }
+
     /// Time spent inside ONNX Runtime by all forwards so far.
     pub fn time_inside(&self) -> Duration {
         self.session.time_inside()

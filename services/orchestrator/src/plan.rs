@@ -305,9 +305,8 @@ fn check_memory(
     let need = model.memory(workload, residency, limits.vae_tiling, limit);
     if need > limit {
         let Workload { width, height, num_frames, .. } = workload;
-        let memory = MemoryNeed { need, limit };
-        let message = format!("{width}x{height} with {num_frames} frames {memory}");
-        invalid.add(largest(model, workload), message);
+        let what = format!("{width}x{height} with {num_frames} frames");
+        invalid.add_memory(largest(model, workload), &what, MemoryNeed { need, limit });
     }
 }
 

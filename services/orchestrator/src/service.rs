@@ -52,6 +52,7 @@ pub async fn run(
     shutdown: &Shutdown,
 ) -> Result<(), Fatal> {
     let checkpoint = Checkpoint::open(&settings.model).map_err(Fatal::usage)?;
+    let folder = settings.model.clone();
     let (max_request_bytes, page) = (settings.limits.inputs.max_request_bytes, settings.page);
     let enhancer = Enhancer::new(&settings.enhancer).map_err(Fatal::usage)?.map(Arc::new);
     settings.limits.enhances_prompts = enhancer.is_some();
@@ -93,6 +94,8 @@ pub async fn run(
     let routes = Routes::new(service).add_service(adapters);
     let server = Server::new("orchestrator", name, routes, readiness)
         .with("cogwheel.adapter.v1.AdapterService")
+        .with_model(&folder)
+        .waits_for("each of its stages to serve")
         .with_page(page);
     let result = server.serve(listener, limits, shutdown).await;
     watching.abort();

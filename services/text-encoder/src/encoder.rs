@@ -152,6 +152,14 @@ impl TextEncoder {
         assemble(&known, prompts, shape)
     }
 
+    /// Encodes the empty prompt, past the cache.
+    ///
+    /// # Errors
+    /// What keeps the model from being run.
+    pub fn warm_up(&mut self) -> Result<(), EncodeError> {
+        self.run(&[""], &CancellationToken::new()).map(drop)
+    }
+
     /// Time spent inside ONNX Runtime by all runs so far.
     pub fn time_inside(&self) -> Duration {
         self.session.time_inside()

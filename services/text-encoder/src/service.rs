@@ -14,7 +14,7 @@ use cogwheel_engine::{EngineError, Runtime, Worker};
 use cogwheel_models::{checkpoint::Checkpoint, text_encoder};
 use cogwheel_service::{
     Failure, Fatal, Gate, Invalid, Limits, Listener, Responder, Responses, STATUS_SERVICE, Server,
-    Shutdown, StageArgs, StageStatus, end, run_on,
+    Shutdown, StageArgs, StageStatus, end, run_on, warmed_up,
 };
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -68,17 +68,22 @@ pub async fn run(
         let options = options.clone();
         move || TextEncoder::load(&checkpoint, &runtime, &options)
     };
+    let stays = !stage.release_after_use;
+    let load = warmed_up("text encoder", stays, load, TextEncoder::warm_up);
     let worker = Worker::spawn(stage.worker_options("text encoder"), load);
     let worker = Arc::new(worker.map_err(Fatal::failed)?);
     let readiness = worker.ready();
     let gate = stage.gate("the text encoder", shutdown);
     let status = StageStatus::of(&gate, &worker);
     let service = Prompts { worker: Arc::clone(&worker), options, gate, settings };
+    let model = service.settings.stage.model.clone();
     let service =
         TextEncoderServiceServer::new(service).max_decoding_message_size(limits.max_message_bytes);
     let routes = Routes::new(service).add_service(status.service());
     let name = "cogwheel.textencoder.v1.TextEncoderService";
-    let server = Server::new("text encoder", name, routes, readiness).with(STATUS_SERVICE);
+    let server = Server::new("text encoder", name, routes, readiness)
+        .with(STATUS_SERVICE)
+        .with_model(&model);
     let result = server.serve(listener, limits, shutdown).await;
     end(&worker).await;
     result

@@ -122,6 +122,16 @@ impl Decoder {
         }
     }
 
+    /// Decodes the least that there can be: one frame of one latent, of zeros.
+    ///
+    /// # Errors
+    /// What keeps the model from being run.
+    pub fn warm_up(&mut self) -> Result<(), VaeError> {
+        let shape = [1, self.latent_channels, 1, 1];
+        let latents = Tensor::from_f32(shape, vec![0.0; self.latent_channels])?;
+        self.decode(&latents, None, |_| ControlFlow::Continue(()), &CancellationToken::new())
+    }
+
     /// Decodes some rows and columns of the latents, chunk by chunk; hands over the index of a chunk's first frame and
     /// what the decoder gave, [n, 3, 8 rows, 8 columns].
     fn decode_window(

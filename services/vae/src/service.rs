@@ -14,7 +14,7 @@ use cogwheel_engine::{EngineError, Runtime, Worker};
 use cogwheel_models::checkpoint::{Checkpoint, StageMemory, Workload};
 use cogwheel_service::{
     Failure, Fatal, Gate, Limits, Listener, MemoryNeed, Responses, STATUS_SERVICE, Server,
-    Shutdown, StageArgs, StageStatus, Tiling, TilingArgs, end,
+    Shutdown, StageArgs, StageStatus, Tiling, TilingArgs, end, warmed_up,
 };
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
@@ -60,15 +60,9 @@ pub async fn run(
     let load = {
         let checkpoint = checkpoint.clone();
         // What is loaded for one request is loaded by it.
-        let at_once = !stage.release_after_use;
-        move || {
-            let mut model = Autoencoder::new(&checkpoint, &runtime, &options);
-            if at_once {
-                model.decoder()?;
-            }
-            Ok::<_, VaeError>(model)
-        }
+        move || Ok::<_, VaeError>(Autoencoder::new(&checkpoint, &runtime, &options))
     };
+    let load = warmed_up("vae", !stage.release_after_use, load, |model| model.decoder()?.warm_up());
     let worker = Arc::new(Worker::spawn(stage.worker_options("vae"), load).map_err(Fatal::failed)?);
     let readiness = worker.ready();
     let gate = stage.gate("the vae", shutdown);
@@ -81,11 +75,13 @@ pub async fn run(
         has_encoded: AtomicBool::new(false),
         settings,
     };
+    let model = service.settings.stage.model.clone();
     let service =
         VaeServiceServer::new(service).max_decoding_message_size(limits.max_message_bytes);
     let routes = Routes::new(service).add_service(status.service());
     let name = "cogwheel.vae.v1.VaeService";
-    let server = Server::new("vae", name, routes, readiness).with(STATUS_SERVICE);
+    let server =
+        Server::new("vae", name, routes, readiness).with(STATUS_SERVICE).with_model(&model);
     let result = server.serve(listener, limits, shutdown).await;
     end(&worker).await;
     result

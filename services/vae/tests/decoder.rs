@@ -244,3 +244,12 @@ fn latents_of_another_form_are_refused() {
     check(Tensor::from_f32([4, 2, 3], vec![0.0; 24]).unwrap(), "F32 [4, 2, 3]");
     check(Tensor::new(DType::F16, [1, 4, 1, 1], vec![0; 8]).unwrap(), "F16 [1, 4, 1, 1]");
 }
+
+#[test]
+fn every_family_can_be_run_once_with_the_least_there_is() {
+    for checkpoint in ["sincos", "rope", "patches", "image", "image15", "control"] {
+        let mut decoder = decoder(checkpoint);
+        decoder.warm_up().unwrap_or_else(|error| panic!("{checkpoint}: {error}"));
+        assert!(decoder.time_inside() > std::time::Duration::ZERO, "{checkpoint}");
+    }
+}

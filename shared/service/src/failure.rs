@@ -1,12 +1,24 @@
+use std::collections::HashMap;
 use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
 use tonic::{Code, Status, TimeoutExpired};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::MemoryNeed;
 
 /// How long a client is told to wait before it tries a full queue again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How long before it tries again what a process could not finish: another one may take it at once.
+const RETRY_ELSEWHERE: Duration = Duration::from_secs(1);
+
+/// Whose reasons those of `ErrorInfo` details are.
+const DOMAIN: &str = "cogwheel";
+/// Reason of what a process refuses or cuts because it is about to end.
+pub(crate) const DRAINING: &str = "DRAINING";
+/// Reason of a violation: it needs more memory than there is.
+pub(crate) const MEMORY: &str = "MEMORY";
 
 /// One field of a request and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +27,8 @@ pub struct Violation {
     pub field: String,
     /// What was expected and what was found.
     pub description: String,
+    /// Which kind, where a program may want to know; else empty.
+    reason: &'static str,
 }
 
 /// Every violation of one request.
@@ -24,8 +38,17 @@ pub struct Invalid(pub Vec<Violation>);
 impl Invalid {
     /// Notes a violation.
     pub fn add(&mut self, field: &str, description: impl fmt::Display) {
-        let violation = Violation { field: field.to_owned(), description: description.to_string() };
-        self.0.push(violation);
+        self.violate(field, description, "");
+    }
+
+    /// Notes that a field asks for more memory than there is, for `what` if that is not plain.
+    pub fn add_memory(&mut self, field: &str, what: &str, need: MemoryNeed) {
+        self.violate(field, format!("{what} {need}").trim_start(), MEMORY);
+    }
+
+    fn violate(&mut self, field: &str, description: impl fmt::Display, reason: &'static str) {
+        let (field, description) = (field.to_owned(), description.to_string());
+        self.0.push(Violation { field, description, reason });
     }
 
     /// `value`, unless something was violated.
@@ -39,7 +62,7 @@ impl Invalid {
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Violation { field, description }) in self.0.iter().enumerate() {
+        for (index, Violation { field, description, .. }) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
             write!(f, "{separator}{field}: {description}")?;
         }
@@ -187,10 +210,14 @@ impl From<Failure> for Status {
         let message = failure.to_string();
         match failure {
             Failure::Invalid(invalid) => {
-                let mut details = ErrorDetails::new();
-                for Violation { field, description } in invalid.0 {
-                    details.add_bad_request_violation(field, description);
-                }
+                let violations =
+                    invalid.0.into_iter().map(|Violation { field, description, reason }| {
+                        FieldViolation {
+                            reason: reason.to_owned(),
+                            ..FieldViolation::new(field, description)
+                        }
+                    });
+                let details = ErrorDetails::with_bad_request(violations.collect::<Vec<_>>());
                 Self::with_error_details(Code::InvalidArgument, message, details)
             }
             Failure::Unfit(_) => Self::failed_precondition(message),
@@ -207,7 +234,12 @@ impl From<Failure> for Status {
             }
             Failure::Unauthenticated(_) => Self::unauthenticated(message),
             Failure::PermissionDenied(_) => Self::permission_denied(message),
-            Failure::Unavailable(_) | Failure::Draining => Self::unavailable(message),
+            Failure::Unavailable(_) => Self::unavailable(message),
+            Failure::Draining => {
+                let mut details = ErrorDetails::with_retry_info(Some(RETRY_ELSEWHERE));
+                details.set_error_info(DRAINING, DOMAIN, HashMap::new());
+                Self::with_error_details(Code::Unavailable, message, details)
+            }
             Failure::Cancelled => Self::cancelled(message),
             Failure::Deadline => Self::deadline_exceeded(message),
             Failure::Stalled(_) => Self::aborted(message),
@@ -257,6 +289,27 @@ mod tests {
         assert!(Failure::of_stage("denoiser", "http://d:1", status).is_full());
         let memory = Status::from(Failure::Exhausted("memory".to_owned()));
         assert!(!Failure::of_stage("denoiser", "http://d:1", memory).is_full());
+    }
+
+    #[test]
+    fn what_a_drain_refuses_or_cuts_may_be_tried_again_elsewhere() {
+        let status = Status::from(Failure::Draining);
+        assert_eq!(status.code(), Code::Unavailable);
+        let retry = status.get_details_retry_info().unwrap();
+        assert_eq!(retry.retry_delay, Some(RETRY_ELSEWHERE));
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((&*info.reason, &*info.domain), (DRAINING, DOMAIN));
+        // Also where a stage said it.
+        let status = Status::from(Failure::of_stage("vae", "http://v:1", status));
+        assert_eq!(status.get_details_error_info().unwrap().reason, DRAINING);
+    }
+
+    #[test]
+    fn a_violation_for_lack_of_memory_says_so_to_programs() {
+        let mut invalid = Invalid::default();
+        invalid.add_memory("num_frames", "", MemoryNeed { need: 2, limit: 1 });
+        let status = Status::from(Failure::Invalid(invalid));
+        assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].reason, MEMORY);
     }
 
     #[test]

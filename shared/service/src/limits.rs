@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::access::{Access, Rules};
 use crate::config::{FileTables, Identity, TableKind, Token};
-use crate::{Fatal, Listener, TlsArgs};
+use crate::{Admin, Fatal, Listener, Shutdown, TlsArgs};
 
 /// Settings that every server has.
 #[derive(Args, Clone, Debug)]
@@ -16,6 +16,9 @@ pub struct ServerArgs {
     /// Address to listen on; port 0 takes a free one and logs it
     #[arg(long, env = "COGWHEEL_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:50051")]
     pub listen: SocketAddr,
+    /// Address of the port for /live, /ready and plain gRPC health; none without it
+    #[arg(long, env = "COGWHEEL_ADMIN_LISTEN", value_name = "ADDR")]
+    pub admin_listen: Option<SocketAddr>,
     /// Seconds that running work may take after a termination signal
     #[arg(long, env = "COGWHEEL_GRACE_SECONDS", value_name = "SECONDS", default_value_t = 30)]
     pub grace_seconds: u64,
@@ -87,6 +90,15 @@ impl ServerArgs {
     pub fn take_tables(&mut self, tables: &mut FileTables) -> Result<(), Fatal> {
         self.rules = tables.file().map(Path::to_owned);
         Rules::of(tables).map_err(Fatal::usage).map(drop)
+    }
+
+    /// Opens the admin port, where there is to be one, of the process that ends with `shutdown`.
+    ///
+    /// # Errors
+    /// When the port is in use.
+    pub fn admin(&self, shutdown: &Shutdown) -> Result<Option<Admin>, Fatal> {
+        let open = |address| Admin::start(address, shutdown.health().clone());
+        self.admin_listen.map(open).transpose().map_err(Fatal::usage)
     }
 
     /// Binds the address, with what secures it.

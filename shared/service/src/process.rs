@@ -81,9 +81,11 @@ where
     S: AsyncFnOnce(A, Listener, Limits, &Shutdown) -> Result<(), Fatal>,
 {
     process.logs.init().map_err(Fatal::usage)?;
+    let shutdown = Shutdown::new();
+    // Answers until the very end.
+    let _admin = process.server.admin(&shutdown)?;
     let runtime = tokio::runtime::Runtime::new().map_err(Fatal::failed)?;
     let result = runtime.block_on(async {
-        let shutdown = Shutdown::new();
         shutdown.on_signals().map_err(Fatal::failed)?;
         let listener = process.server.bind().await?;
         let limits = Limits::from(&process.server);

@@ -1,11 +1,9 @@
-use std::future::poll_fn;
+use std::path::Path;
 use std::time::Duration;
 
 use cogwheel_api::FILE_DESCRIPTOR_SET;
 use tokio::sync::watch;
 use tonic::service::Routes;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
 use tower::util::option_layer;
 use tracing::{error, info, warn};
 
@@ -13,10 +11,11 @@ use cogwheel_engine::Readiness;
 
 use crate::access::AccessLayer;
 use crate::activity::ActivityLayer;
+use crate::health::Condition;
 use crate::listener::incoming;
 use crate::page::{Page, PageLayer};
 use crate::receiving::ReceivingLayer;
-use crate::{Fatal, Limits, Listener, Shutdown, TraceId};
+use crate::{Fatal, Health, Limits, Listener, Shutdown, TraceId};
 
 /// Window of a stream and of a connection: gRPC's 64 KiB would stop tensors at every chunk.
 const WINDOW: u32 = 4 << 20;
@@ -31,6 +30,8 @@ const FLUSH: Duration = Duration::from_secs(1);
 pub struct Server {
     name: &'static str,
     services: Vec<&'static str>,
+    model: Option<String>,
+    waits_for: &'static str,
     routes: Routes,
     readiness: watch::Receiver<Readiness>,
     page: Option<Page>,
@@ -45,7 +46,24 @@ impl Server {
         routes: Routes,
         readiness: watch::Receiver<Readiness>,
     ) -> Self {
-        Self { name, services: vec![service], routes, readiness, page: None }
+        let (model, waits_for) = (None, "its model to be loaded and run once");
+        Self { name, services: vec![service], model, waits_for, routes, readiness, page: None }
+    }
+
+    /// The same with the health of a checkpoint's model, under the name of its folder.
+    #[must_use]
+    pub fn with_model(mut self, folder: &Path) -> Self {
+        // Also where the folder is given as a link or as `.`.
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        self.model = folder.file_name().map(|name| format!("model/{}", name.to_string_lossy()));
+        self
+    }
+
+    /// The same with other words for what comes before it is ready.
+    #[must_use]
+    pub fn waits_for(mut self, what: &'static str) -> Self {
+        self.waits_for = what;
+        self
     }
 
     /// The same with another service among its routes, whose health is that of the first.
@@ -73,10 +91,24 @@ impl Server {
         limits: Limits,
         shutdown: &Shutdown,
     ) -> Result<(), Fatal> {
-        let (reporter, health) = tonic_health::server::health_reporter();
-        report(&reporter, &self.services, ServingStatus::NotServing).await;
+        let health = Health::default();
+        let says = Says {
+            name: self.name,
+            names: self
+                .services
+                .iter()
+                .map(|&service| service.to_owned())
+                .chain(self.model)
+                .collect(),
+            waits_for: self.waits_for,
+            healths: [health.clone(), shutdown.health().clone()],
+        };
+        health.begin().await;
+        says.condition(Condition::Waiting(self.waits_for)).await;
         let reflected = |error| Fatal::failed(format!("reflection: {error}"));
-        let mut routes = self.routes.add_service(health);
+        let mut routes = self.routes;
+        let router = std::mem::take(routes.axum_router_mut());
+        *routes.axum_router_mut() = router.merge(health.router());
         if limits.reflection {
             let reflection = || reflection(&self.services);
             routes = routes.add_service(reflection().build_v1().map_err(reflected)?);
@@ -101,12 +133,7 @@ impl Server {
             .layer(ReceivingLayer::new(limits.max_receiving_bytes))
             .add_routes(routes);
 
-        let watcher = tokio::spawn(watch_readiness(
-            reporter,
-            (self.name, self.services),
-            self.readiness.clone(),
-            shutdown.clone(),
-        ));
+        let watcher = tokio::spawn(watch_readiness(says, self.readiness.clone(), shutdown.clone()));
         let ended = shutdown.draining();
         let serving = async {
             if let Some(address) = listener.address() {
@@ -162,28 +189,45 @@ impl Server {
     }
 }
 
+/// Where a server's condition is told: on its own port and, with that of the other servers of the process, on the admin port.
+struct Says {
+    name: &'static str,
+    names: Vec<String>,
+    waits_for: &'static str,
+    healths: [Health; 2],
+}
+
+impl Says {
+    async fn condition(&self, condition: Condition) {
+        for health in &self.healths {
+            health.set(self.name, &self.names, condition.clone()).await;
+        }
+    }
+}
+
 /// Tells health what readiness says; not serving as soon as a drain begins. What cannot be loaded
 /// ends the process.
 async fn watch_readiness(
-    reporter: HealthReporter,
-    (name, services): (&'static str, Vec<&'static str>),
+    says: Says,
     mut readiness: watch::Receiver<Readiness>,
     shutdown: Shutdown,
 ) {
-    loop {
-        let status = match readiness.borrow_and_update().clone() {
-            Readiness::Loading => ServingStatus::NotServing,
+    let service = says.name;
+    while !shutdown.is_draining() {
+        let now = readiness.borrow_and_update().clone();
+        match now {
+            Readiness::Loading => says.condition(Condition::Waiting(says.waits_for)).await,
             Readiness::Ready => {
-                info!(service = name, "ready");
-                ServingStatus::Serving
+                says.condition(Condition::Ready).await;
+                info!(service, "ready");
             }
             Readiness::Failed(message) => {
-                error!(service = name, message, "cannot be loaded");
+                error!(service, message, "cannot be loaded");
+                says.condition(Condition::Failed(message)).await;
                 shutdown.begin();
-                ServingStatus::NotServing
+                return;
             }
-        };
-        report(&reporter, &services, status).await;
+        }
         tokio::select! {
             () = shutdown.draining() => break,
             changed = readiness.changed() => if changed.is_err() {
@@ -193,8 +237,7 @@ async fn watch_readiness(
             },
         }
     }
-    report(&reporter, &services, ServingStatus::NotServing).await;
-    poll_fn(|_| std::task::Poll::<()>::Pending).await;
+    says.condition(Condition::Draining).await;
 }
 
 /// Descriptors of what this server has: its services and health.
@@ -213,12 +256,4 @@ fn call_span(service: &'static str, headers: &tonic::codegen::http::HeaderMap) -
         Some(trace_id) => tracing::info_span!("call", service, %trace_id),
         None => tracing::info_span!("call", service),
     }
-}
-
-/// Sets the status of the services and of the process as a whole.
-async fn report(reporter: &HealthReporter, services: &[&str], status: ServingStatus) {
-    for service in services {
-        reporter.set_service_status(*service, status).await;
-    }
-    reporter.set_service_status("", status).await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::Signals;
+use crate::{Health, Signals};
 
 /// How long work that was cut may take to say so to its callers.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -21,12 +21,24 @@ struct Inner {
     draining: CancellationToken,
     cut: CancellationToken,
     tracker: TaskTracker,
+    health: Health,
 }
 
 impl Shutdown {
     /// A process that is meant to go on.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An end of its own for another server of the same process, which has one health.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self(Arc::new(Inner { health: self.health().clone(), ..Inner::default() }))
+    }
+
+    /// What the process says of itself.
+    pub fn health(&self) -> &Health {
+        &self.0.health
     }
 
     /// Refuses new work from now on.

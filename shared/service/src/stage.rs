@@ -9,7 +9,7 @@ use cogwheel_engine::{
 use cogwheel_tensor::Storage;
 use tokio::sync::mpsc;
 
-use crate::{Failure, Gate, MemoryNeed, MemorySize, Responder, Shutdown, machine_memory};
+use crate::{Failure, Gate, Invalid, MemoryNeed, MemorySize, Responder, Shutdown, machine_memory};
 
 /// Events of a running job that wait to be sent. Few, because an event may hold a whole chunk of
 /// frames; the job waits when its caller does not read.
@@ -183,7 +183,11 @@ impl StageArgs {
     /// [`Failure::Invalid`] of `field` when it is more than the limit.
     pub fn check_memory(&self, field: &str, need: u64) -> Result<(), Failure> {
         match self.memory() {
-            Some(limit) if need > limit => Err(Failure::invalid(field, MemoryNeed { need, limit })),
+            Some(limit) if need > limit => {
+                let mut invalid = Invalid::default();
+                invalid.add_memory(field, "", MemoryNeed { need, limit });
+                Err(Failure::Invalid(invalid))
+            }
             _ => Ok(()),
         }
     }

@@ -68,6 +68,20 @@ impl Positions {
         Ok(Self { added, rotary })
     }
 
+    /// For a grid of any size, without what a table has learned: it is read where the model has one all the same.
+    pub(super) fn unlearned(
+        config: &TransformerConfig,
+        grid: TokenGrid,
+        has_table: bool,
+    ) -> Result<Self, ForwardError> {
+        let unlearned = Self::new(config, grid, None)?;
+        let added = match has_table {
+            true => Some(sincos(config, grid, config.max_text_seq_length)?),
+            false => unlearned.added,
+        };
+        Ok(Self { added, ..unlearned })
+    }
+
     pub(super) fn inputs(&self) -> Vec<(&'static str, Input<'_>)> {
         let added = self.added.iter().map(|table| (io::POSITIONS, table.into()));
         let rotary = self.rotary.iter().flatten().map(Input::from);

@@ -169,3 +169,12 @@ fn operands_that_do_not_fit_are_errors() {
     let error = model.forward(&conditions, &latents, 999, &token).unwrap_err();
     assert!(matches!(error, ForwardError::Engine(EngineError::Cancelled)), "{error}");
 }
+
+#[test]
+fn every_family_can_be_run_once_with_the_least_there_is() {
+    for checkpoint in ["sincos", "rope", "patches", "image", "image15", "control"] {
+        let mut model = load(checkpoint, options());
+        model.warm_up().unwrap_or_else(|error| panic!("{checkpoint}: {error}"));
+        assert!(model.time_inside() > Duration::ZERO, "{checkpoint}");
+    }
+}
