@@ -51,8 +51,8 @@ bench: setup $(BENCH)/.ready ## measure beside diffusers on the same weights, bo
 	$(CARGO) build --release --locked --workspace --bins --examples
 	PYTHONPATH=$(BENCH) $(PYTHON) tools/bench/main.py
 
-settings: ## write the README's table of settings
-	COGWHEEL_WRITE_GENERATED=1 $(CARGO) test --locked --quiet --package cogwheel --test settings
+settings: ## write the tables of settings and metrics
+	COGWHEEL_WRITE_GENERATED=1 $(CARGO) test --locked --quiet --package cogwheel --test settings --test metrics
 
 proto: ## generate the gRPC code from protos/
 	COGWHEEL_WRITE_GENERATED=1 $(CARGO) test --locked --quiet --package cogwheel-protos

@@ -18,8 +18,8 @@ use cogwheel_engine::{Runtime, SessionOptions, Worker};
 use cogwheel_lora::MergeError;
 use cogwheel_models::{checkpoint::Checkpoint, transformer};
 use cogwheel_service::{
-    Failure, Fatal, Gate, Limits, Listener, Responder, Responses, STATUS_SERVICE, Server, Shutdown,
-    StageArgs, StageStatus, end, run_on, warmed_up,
+    Failure, Fatal, Gate, Limits, Listener, Queue, Responder, Responses, STATUS_SERVICE, Server,
+    Shutdown, StageArgs, StageStatus, end, metrics, run_on, warmed_up,
 };
 use tokio::sync::{Semaphore, watch};
 use tonic::service::Routes;
@@ -264,19 +264,21 @@ async fn denoise(
 ) -> Result<(), Failure> {
     request.variant = lease.as_ref().map(|lease| lease.variant.clone());
     let variant = lease.as_ref().map(|lease| lease.id.to_string()).unwrap_or_default();
+    let waited = lease.as_ref().map(|lease| lease.waited).unwrap_or_default();
+    let queue = Queue::after(waited, "the denoiser");
     let queued = |position| response(Event::QueuePosition(position));
-    let sampled =
-        run_on(worker, "the denoiser", responder, queued, move |model, context, events| {
-            // Whoever waits for the lease's place need not wait for this caller to read.
-            let lease = lease;
-            let _running = variants.run(activations, lease.as_ref());
-            sample(model, &request, &context.cancellation, &mut |step| {
-                tracing::debug!(step = step.step, timestep = step.timestep, "step completed");
-                if !events.send(response(Event::StepCompleted(message(step)))) {
-                    context.cancellation.cancel();
-                }
-            })
-        });
+    let sampled = run_on(worker, queue, responder, queued, move |model, context, events| {
+        // Whoever waits for the lease's place need not wait for this caller to read.
+        let lease = lease;
+        let _running = variants.run(activations, lease.as_ref());
+        sample(model, &request, &context.cancellation, &mut |step| {
+            tracing::debug!(step = step.step, timestep = step.timestep, "step completed");
+            metrics::step(step.elapsed);
+            if !events.send(response(Event::StepCompleted(message(step)))) {
+                context.cancellation.cancel();
+            }
+        })
+    });
     let Sampled { latents, total, inside } = sampled.await?;
     for part in tensor_parts("latents", &latents) {
         responder.send(response(Event::Latents(part))).await?;

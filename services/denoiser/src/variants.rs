@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use cogwheel_engine::{Pace, Variant, VariantMaker};
 use cogwheel_lora::{Recipe, VariantId};
 use cogwheel_models::checkpoint::Checkpoint;
+use cogwheel_service::metrics::{self, Cache, Waiting};
 use cogwheel_tensor::Storage;
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -69,6 +70,8 @@ pub struct Lease {
     pub variant: Variant,
     /// Which one.
     pub id: VariantId,
+    /// What it took until it was this request's turn to have one.
+    pub waited: Duration,
     _place: Place,
 }
 
@@ -161,7 +164,9 @@ impl Variants {
     ) -> Result<Lease, VariantError> {
         let base = self.base.open().await?;
         let id = wanted.recipe.id(base.digest());
+        let waiting = Waiting::of("the denoiser");
         let mut place = self.line.place(id, &self.is_there).await;
+        let waited = waiting.end();
         let pinned = wanted.pinned;
         let variant = self.variant(base, id, wanted, progress).await?;
         place.made();
@@ -169,7 +174,7 @@ impl Variants {
             // Where there is no place for it beside other pinned ones it is there as long as it is used.
             self.resident().pin(&id, pinned);
         }
-        Ok(Lease { variant, id, _place: place })
+        Ok(Lease { variant, id, waited, _place: place })
     }
 
     /// Makes a variant of about so many bytes before anybody runs with it. One that is not to be pinned is made where there
@@ -245,14 +250,17 @@ impl Variants {
         progress: watch::Sender<Merging>,
     ) -> Result<Variant, VariantError> {
         if let Some(variant) = self.resident().get(&id) {
+            metrics::cache(Cache::Variants, 1, 0);
             return Ok(variant);
         }
         let merging = Arc::clone(&self.merging).acquire_owned().await;
         let merging = merging.map_err(VariantError::closed)?;
         // Whoever was before in the line may have wanted the same, and left.
         if let Some(variant) = self.resident().get(&id) {
+            metrics::cache(Cache::Variants, 1, 0);
             return Ok(variant);
         }
+        metrics::cache(Cache::Variants, 0, 1);
         let making = Making {
             base,
             recipe,

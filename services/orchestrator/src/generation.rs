@@ -5,7 +5,7 @@ mod enhancement;
 mod runs;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cogwheel_api::denoiser::v1::DenoiseSummary;
 use cogwheel_api::generation::v1::{
@@ -15,6 +15,7 @@ use cogwheel_api::generation::v1::{
 use cogwheel_api::tensor_parts;
 use cogwheel_api::textencoder::v1::Truncation;
 use cogwheel_api::vae::v1::EncodePurpose;
+use cogwheel_service::metrics::Waiting;
 use cogwheel_service::{Failure, Responder};
 use cogwheel_tensor::Tensor;
 use cogwheel_weights::Digest;
@@ -120,12 +121,16 @@ impl Generation<'_> {
         ahead: usize,
     ) -> Result<SemaphorePermit<'t>, Failure> {
         if let Ok(turn) = turns.try_acquire() {
+            Waiting::of("the orchestrator").begin(Duration::ZERO);
             return Ok(turn);
         }
         // Whoever came later may be first, where this one's video had to be read: somebody is.
         let position = u32::try_from(ahead.max(1)).unwrap_or(u32::MAX);
+        let waiting = Waiting::of("the orchestrator");
         self.queued(0, Stage::TextEncoder, position).await?;
-        turns.acquire().await.map_err(|closed| Failure::Internal(closed.to_string()))
+        let turn = turns.acquire().await;
+        waiting.begin(Duration::ZERO);
+        turn.map_err(|closed| Failure::Internal(closed.to_string()))
     }
 
     async fn encode(&self) -> Result<(Embeddings, u64), Failure> {

@@ -10,6 +10,7 @@ use cogwheel_models::{
     text_encoder::{self, INPUT_IDS},
     tokenizer::{Encoding, Tokenizer, TokenizerError},
 };
+use cogwheel_service::metrics::{self, Cache};
 use cogwheel_tensor::{DType, Storage, Tensor, TensorError};
 
 use crate::{EmbeddingCache, cache::CachedPrompt};
@@ -142,6 +143,7 @@ impl TextEncoder {
         let mut seen = HashSet::new();
         let misses: Vec<&str> =
             prompts.iter().copied().filter(|p| !known.contains_key(p) && seen.insert(*p)).collect();
+        metrics::cache(Cache::PromptEmbeddings, prompts.len() - misses.len(), misses.len());
         if !misses.is_empty() {
             for (text, prompt) in misses.iter().zip(self.run(&misses, cancellation)?) {
                 self.cache.insert(&self.model_id, text, prompt.clone());

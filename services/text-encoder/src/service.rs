@@ -14,7 +14,9 @@ use cogwheel_engine::{EngineError, Runtime, Worker};
 use cogwheel_models::{checkpoint::Checkpoint, text_encoder};
 use cogwheel_service::{
     Failure, Fatal, Gate, Invalid, Limits, Listener, Responder, Responses, STATUS_SERVICE, Server,
-    Shutdown, StageArgs, StageStatus, end, run_on, warmed_up,
+    Shutdown, StageArgs, StageStatus, end,
+    metrics::{self, Cache},
+    run_on, warmed_up,
 };
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -111,7 +113,10 @@ impl TextEncoderService for Prompts {
         let worker = Arc::clone(&self.worker);
         Ok(call.respond(|responder| async move {
             let (encoded, runtime_nanos) = match cached {
-                Some(encoded) => (encoded, 0),
+                Some(encoded) => {
+                    metrics::cache(Cache::PromptEmbeddings, encoded.truncations.len(), 0);
+                    (encoded, 0)
+                }
                 None => encode(&worker, prompts, &responder).await?,
             };
             tell(encoded, runtime_nanos, &responder).await

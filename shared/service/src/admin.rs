@@ -5,14 +5,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
 use crate::Health;
+use crate::metrics;
 
-/// The port for those who look after a process: `/live` and `/ready` over HTTP/1.1, and
-/// gRPC's standard health, all without TLS and tokens, which a kubelet's probes cannot have. It has a
+/// The port for those who look after a process: `/live` and `/ready` over HTTP/1.1, Prometheus'
+/// `/metrics`, and gRPC's standard health, all without TLS and tokens, which a kubelet's probes cannot have. It has a
 /// thread and a runtime of its own, so that it answers whatever else the process does, until the end.
 #[derive(Debug)]
 pub struct Admin {
@@ -68,5 +69,8 @@ fn router(health: Health) -> Router {
         None => (StatusCode::OK, "ready\n".to_owned()),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     };
-    grpc.route("/live", get(async || "live\n")).route("/ready", get(ready))
+    let metrics = async || ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], metrics::text());
+    grpc.route("/live", get(async || "live\n"))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
 }

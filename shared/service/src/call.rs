@@ -6,6 +6,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::metadata::MetadataMap;
 
 use crate::deadline::deadline_of;
+use crate::metrics::{self, Cancelled, Rejected};
 use crate::{Failure, Shutdown};
 
 /// Lets calls into a service: so many at once, from their first byte up to their last byte down,
@@ -36,6 +37,7 @@ impl Gate {
         let token = self.shutdown.tracker().token();
         // Counted before the question: a drain that begins in between waits for it.
         if self.shutdown.is_draining() {
+            metrics::rejected(metrics::label(self.what), Rejected::Draining);
             return Err(Failure::Draining);
         }
         let has_place = self.admitted.send_if_modified(|admitted| {
@@ -44,10 +46,12 @@ impl Gate {
             has_place
         });
         if !has_place {
+            metrics::rejected(metrics::label(self.what), Rejected::Full);
             return Err(Failure::Full { what: self.what, limit: self.limit });
         }
         let held = Held { _token: token, admitted: Arc::clone(&self.admitted) };
-        Ok(Call { deadline: ends, shutdown: self.shutdown.clone(), held })
+        let service = metrics::label(self.what);
+        Ok(Call { service, deadline: ends, shutdown: self.shutdown.clone(), held })
     }
 
     /// Calls that are in.
@@ -74,6 +78,8 @@ impl Gate {
 /// A call that was admitted; [`Call::respond`] answers it.
 #[derive(Debug)]
 pub struct Call {
+    /// Its label in metrics.
+    pub(crate) service: &'static str,
     pub(crate) deadline: Option<Instant>,
     pub(crate) shutdown: Shutdown,
     pub(crate) held: Held,
@@ -102,17 +108,27 @@ impl Call {
         &self,
         receiving: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        tokio::select! {
+        let received = tokio::select! {
             biased;
             () = self.shutdown.cut() => Err(Failure::Draining),
             () = passed(self.deadline) => Err(Failure::Deadline),
             received = receiving => received,
-        }
+        };
+        received.inspect_err(|failure| cut(self.service, failure))
     }
 
     /// When the caller stops waiting, if it said so.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+}
+
+/// Counts a call that this process cuts; what its client or the deadline does is seen where it ends.
+pub(crate) fn cut(service: &'static str, failure: &Failure) {
+    match failure {
+        Failure::Draining => metrics::cancelled(service, Cancelled::Drain),
+        Failure::Stalled(_) => metrics::cancelled(service, Cancelled::Stalled),
+        _ => {}
     }
 }
 

@@ -20,6 +20,7 @@ mod listener;
 mod logs;
 mod memory;
 mod memory_size;
+pub mod metrics;
 mod page;
 mod process;
 mod receive;
@@ -64,7 +65,8 @@ pub use server::Server;
 pub use shutdown::Shutdown;
 pub use signals::Signals;
 pub use stage::{
-    ComputeArgs, Events, ExecutionProvider, MatrixUnit, Precision, Prepack, StageArgs, end, run_on,
+    ComputeArgs, Events, ExecutionProvider, MatrixUnit, Precision, Prepack, Queue, StageArgs, end,
+    run_on,
 };
 pub use status::{STATUS_SERVICE, StageStatus};
 pub use tiling::{Tiling, TilingArgs};

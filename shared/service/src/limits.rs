@@ -16,7 +16,7 @@ pub struct ServerArgs {
     /// Address to listen on; port 0 takes a free one and logs it
     #[arg(long, env = "COGWHEEL_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:50051")]
     pub listen: SocketAddr,
-    /// Address of the port for /live, /ready and plain gRPC health; none without it
+    /// Address of the port for /live, /ready, /metrics and plain gRPC health; none without it
     #[arg(long, env = "COGWHEEL_ADMIN_LISTEN", value_name = "ADDR")]
     pub admin_listen: Option<SocketAddr>,
     /// Seconds that running work may take after a termination signal

@@ -9,7 +9,7 @@ use tonic::{Response, Status};
 use tracing::Instrument as _;
 
 use crate::Failure;
-use crate::call::{Call, Held, passed};
+use crate::call::{Call, Held, cut, passed};
 
 /// Messages of one response that wait to be read. Small, because a message may hold a megabyte.
 const BUFFERED: usize = 4;
@@ -62,8 +62,8 @@ impl Call {
     {
         let (sender, messages) = mpsc::channel(BUFFERED);
         let work = work(Responder(sender.clone()));
-        let Self { deadline, shutdown, held } = self;
-        let cut = shutdown.cut();
+        let Self { service, deadline, shutdown, held } = self;
+        let ended = shutdown.cut();
         // Shared, so that a drain counts the call once.
         let held = Arc::new(held);
         let holding = Arc::clone(&held);
@@ -72,7 +72,7 @@ impl Call {
             let result = tokio::select! {
                 biased;
                 () = sender.closed() => Err(Failure::Cancelled),
-                () = cut => Err(Failure::Draining),
+                () = ended => Err(Failure::Draining),
                 () = passed(deadline) => Err(Failure::Deadline),
                 result = work => result,
             };
@@ -81,6 +81,7 @@ impl Call {
                 Err(Failure::Cancelled) => tracing::info!("the caller left"),
                 Err(failure) => {
                     tracing::warn!(%failure, "request failed");
+                    cut(service, &failure);
                     // A reader that does not read is not waited for to read that it does not.
                     let _ = tokio::time::timeout(STALL, sender.send(Err(failure.into()))).await;
                 }

@@ -13,6 +13,7 @@ use crate::access::AccessLayer;
 use crate::activity::ActivityLayer;
 use crate::health::Condition;
 use crate::listener::incoming;
+use crate::metrics::{self, RequestLayer};
 use crate::page::{Page, PageLayer};
 use crate::receiving::ReceivingLayer;
 use crate::{Fatal, Health, Limits, Listener, Shutdown, TraceId};
@@ -91,6 +92,7 @@ impl Server {
         limits: Limits,
         shutdown: &Shutdown,
     ) -> Result<(), Fatal> {
+        metrics::begin(self.name);
         let health = Health::default();
         let says = Says {
             name: self.name,
@@ -129,6 +131,8 @@ impl Server {
             .accept_http1(self.page.is_some())
             .layer(ActivityLayer)
             .layer(option_layer(self.page.map(|page| PageLayer { page, local })))
+            // Counts also what those below turn away.
+            .layer(RequestLayer::new(name, &self.services))
             .layer(AccessLayer(listener.access.clone()))
             .layer(ReceivingLayer::new(limits.max_receiving_bytes))
             .add_routes(routes);
@@ -199,6 +203,7 @@ struct Says {
 
 impl Says {
     async fn condition(&self, condition: Condition) {
+        metrics::ready(self.name, condition == Condition::Ready);
         for health in &self.healths {
             health.set(self.name, &self.names, condition.clone()).await;
         }

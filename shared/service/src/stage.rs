@@ -9,6 +9,7 @@ use cogwheel_engine::{
 use cogwheel_tensor::Storage;
 use tokio::sync::mpsc;
 
+use crate::metrics::Waiting;
 use crate::{Failure, Gate, Invalid, MemoryNeed, MemorySize, Responder, Shutdown, machine_memory};
 
 /// Events of a running job that wait to be sent. Few, because an event may hold a whole chunk of
@@ -273,6 +274,28 @@ impl<T> Events<T> {
     }
 }
 
+/// Where a job waits for its turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    /// What messages call the stage.
+    stage: &'static str,
+    /// What its caller has waited before.
+    waited: Duration,
+}
+
+impl Queue {
+    /// That of a stage, for whoever has waited elsewhere before.
+    pub fn after(waited: Duration, stage: &'static str) -> Self {
+        Self { stage, waited }
+    }
+}
+
+impl From<&'static str> for Queue {
+    fn from(stage: &'static str) -> Self {
+        Self::after(Duration::ZERO, stage)
+    }
+}
+
 /// Runs `job` on the stage's worker and sends what happens meanwhile: how many requests are ahead
 /// (as `queued` makes it), then the job's own events in their order.
 ///
@@ -283,7 +306,7 @@ impl<T> Events<T> {
 /// Dropping it withdraws the job: one that waits never runs, one that runs stops within an operator.
 pub async fn run_on<M, R, T, E>(
     worker: &Worker<M>,
-    stage: &'static str,
+    queue: impl Into<Queue>,
     responder: &Responder<T>,
     queued: impl Fn(u32) -> T,
     job: impl FnOnce(&mut M, &JobContext, &Events<T>) -> Result<R, E> + Send + 'static,
@@ -295,7 +318,12 @@ where
     E: Into<Failure> + Send + 'static,
 {
     let (sender, mut events) = mpsc::channel(EVENTS);
-    let job = move |model: &mut M, context: &JobContext| job(model, context, &Events(sender));
+    let Queue { stage, waited } = queue.into();
+    let waiting = Waiting::of(stage);
+    let job = move |model: &mut M, context: &JobContext| {
+        waiting.begin(waited);
+        job(model, context, &Events(sender))
+    };
     let mut ticket = worker.submit(job).map_err(|error| refused(stage, error))?;
     let mut ahead = ticket.ahead();
     let mut told = None;

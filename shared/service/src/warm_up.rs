@@ -1,6 +1,8 @@
 use std::fmt;
 use std::time::Instant;
 
+use crate::metrics;
+
 /// Loads a model by `load` and, where it is to stay, runs it once by `run`: what cannot be computed is
 /// found out before anybody asks for it, and the first request does not pay for what is only made
 /// by the first run.
@@ -19,6 +21,7 @@ pub fn warmed_up<M, E: fmt::Display>(
             let seconds = start.elapsed().as_secs_f64();
             tracing::info!(service, load_seconds, seconds, "loaded and run once");
         }
+        metrics::model_loaded(service, start.elapsed());
         Ok(model)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use cogwheel_engine::{EngineError, Variant, VariantMaker};
 use cogwheel_lora::{MergeOptions, Recipe, VariantId, merge};
+use cogwheel_service::metrics;
 use cogwheel_tensor::{DType, Tensor};
 use cogwheel_weights::Weights;
 use rayon::ThreadPool;
@@ -44,7 +45,9 @@ impl Making {
             tracing::info!(variant = %self.id, seconds, "variant read from the cache");
             return Ok(Made { variant, uncached: Vec::new() });
         }
+        let merging = Instant::now();
         let made = self.merge(&pool, cancelled)?;
+        metrics::merged(merging.elapsed());
         let (seconds, bytes) = (start.elapsed().as_secs_f64(), made.variant.byte_length());
         tracing::info!(variant = %self.id, seconds, bytes, "variant merged");
         Ok(made)

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use cogwheel_engine::{Variant, WeakVariant};
 use cogwheel_lora::VariantId;
+use cogwheel_service::metrics;
 
 /// Variants in memory: those that are kept, within a budget of bytes, and those that somebody holds. Of those that are
 /// kept the pinned ones go last, and only where a running request needs their memory.
@@ -130,6 +131,7 @@ impl Resident {
                 tracing::debug!(variant = %oldest, "variant let go");
             }
         }
+        metrics::resident_variants(self.kept.len(), self.bytes());
         if self.kept.len() < before {
             cogwheel_engine::give_back();
         }

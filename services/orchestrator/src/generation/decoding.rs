@@ -1,7 +1,7 @@
 use cogwheel_api::generation::v1::{
     FramesDecoded, Notice, Stage, TilesDecoded, generate_video_response::Event,
 };
-use cogwheel_service::Failure;
+use cogwheel_service::{Failure, metrics};
 use cogwheel_tensor::Tensor;
 
 use super::{Generation, blocking, incomplete};
@@ -83,6 +83,7 @@ impl Generation<'_> {
         sink: &mut Option<Sink>,
     ) -> Result<(), Failure> {
         let Some(mut held) = sink.take() else { return Err(incomplete("vae", "frames")) };
+        let count = chunk.shape().first().copied().unwrap_or(0);
         let encoded = blocking(move || {
             let pieces = held.push(&chunk)?;
             Ok((held, pieces))
@@ -90,6 +91,7 @@ impl Generation<'_> {
         let (held, pieces) = encoded.await?;
         let frames = u32::try_from(held.frames()).unwrap_or(u32::MAX);
         *sink = Some(held);
+        metrics::frames("the orchestrator", count);
         let num_frames = self.plan.size.num_frames;
         self.tell(index, Event::FramesDecoded(FramesDecoded { frames, num_frames })).await?;
         for event in pieces.into_iter().flat_map(|piece| piece.events()) {

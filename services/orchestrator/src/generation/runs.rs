@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use cogwheel_api::generation::v1::{Notice, Stage, generate_video_response::Event};
 use cogwheel_service::Failure;
+use cogwheel_service::metrics::{self, Waiting};
 
 use super::Generation;
 use crate::service::{Place, Replicas};
@@ -41,7 +44,10 @@ impl Runs<'_> {
         if waiting > 0 {
             self.generation.queued(self.index, self.stage, waiting).await?;
         }
-        self.replicas.choose(variant).await
+        let waits = Waiting::of("the orchestrator");
+        let place = self.replicas.choose(variant).await?;
+        waits.begin(Duration::ZERO);
+        Ok(place)
     }
 
     /// Whether it is worth another run after this failure. What a replica refused because it is full or about to end goes
@@ -60,12 +66,17 @@ impl Runs<'_> {
         let (stage, address) = (self.replicas.stage(), place.address());
         tracing::warn!(stage, address, %failure, begun = place.has_begun(), "a call was lost");
         if !place.has_begun() {
-            return if self.replicas.may_retry() { Ok(()) } else { Err(failure) };
+            if !self.replicas.may_retry() {
+                return Err(failure);
+            }
+            metrics::stage_retried(stage);
+            return Ok(());
         }
         self.cut += 1;
         if self.cut == MAX_RUNS {
             return Err(failure);
         }
+        metrics::stage_retried(stage);
         // Progress goes back.
         let message = format!("the {stage} was lost at its work, which is done again: {failure}");
         self.generation.tell(self.index, Event::Notice(Notice { message })).await

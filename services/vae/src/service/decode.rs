@@ -7,7 +7,7 @@ use cogwheel_api::{TensorInbox, tensor_parts};
 use cogwheel_diffusion::geometry;
 use cogwheel_engine::Worker;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
-use cogwheel_service::{Failure, Responder, run_on};
+use cogwheel_service::{Failure, Responder, metrics, run_on};
 use cogwheel_tensor::{DType, Tensor};
 use tonic::Streaming;
 
@@ -93,7 +93,9 @@ pub(super) async fn run(
                     tiles_decoded(tiles, num_tiles, reason.take().unwrap_or_default()),
                 ))),
                 Decoded::Frames { frames, .. } => {
-                    num_frames += frames.shape().first().copied().unwrap_or_default();
+                    let count = frames.shape().first().copied().unwrap_or_default();
+                    metrics::frames("the vae", count);
+                    num_frames += count;
                     tensor_parts("frames", &frames)
                         .all(|part| events.send(response(Event::Frames(part))))
                 }

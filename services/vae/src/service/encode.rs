@@ -10,7 +10,7 @@ use cogwheel_api::{TensorInbox, tensor_parts};
 use cogwheel_diffusion::noise::Generator;
 use cogwheel_engine::Worker;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
-use cogwheel_service::{Failure, Responder, receive, run_on};
+use cogwheel_service::{Failure, Responder, metrics, receive, run_on};
 use cogwheel_tensor::Tensor;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Streaming;
@@ -163,6 +163,7 @@ pub(super) async fn run(
         };
         let posterior = encoder.encode(&frames, tiles, on_encoded, &context.cancellation)?;
         let inside = encoder.time_inside() - before;
+        metrics::frames("the vae", frames.shape().first().copied().unwrap_or_default());
         let latents = posterior.map(|posterior| latents(&posterior, purpose, seed, &checkpoint));
         Ok::<_, VaeError>((latents.transpose()?, inside))
     });

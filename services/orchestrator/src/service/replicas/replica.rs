@@ -6,7 +6,7 @@ use std::time::Duration;
 use cogwheel_api::TensorInbox;
 use cogwheel_api::stage::v1::WatchStatusResponse;
 use cogwheel_api::tensor::v1::TensorPart;
-use cogwheel_service::{Address, Failure, Link};
+use cogwheel_service::{Address, Failure, Link, metrics};
 use cogwheel_tensor::{DType, Tensor};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -85,6 +85,7 @@ impl Replica {
             wanted: Arc::default(),
             following: OnceLock::new(),
         });
+        metrics::replica(replica.stage, &replica.address, Some(false));
         let span = tracing::info_span!("replica", service = "orchestrator");
         let following = follow::follow(Arc::downgrade(&replica)).instrument(span);
         let following = tokio::spawn(following);
@@ -189,6 +190,7 @@ impl Replica {
             );
         }
         state.health = health;
+        metrics::replica(self.stage, &self.address, Some(health == Health::Serving));
         if health == Health::Down {
             state.told = None;
             state.why = why.or(state.why.take());
@@ -220,6 +222,12 @@ impl Replica {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        metrics::replica(self.stage, &self.address, None);
     }
 }
 
