@@ -4,6 +4,7 @@
 
 pub mod calls;
 mod chain;
+mod collector;
 mod compare;
 mod damaged;
 pub mod evaluation;
@@ -20,6 +21,7 @@ mod stages;
 mod video;
 
 pub use chain::Chain;
+pub use collector::{Collector, Span};
 pub use compare::{psnr, relative_error};
 pub use damaged::DamagedCheckpoint;
 pub use eventually::eventually;

@@ -124,6 +124,21 @@ fn an_http_client_is_named_only_where_it_belongs() {
     assert!(strays.is_empty(), "reqwest is named in {strays:?}");
 }
 
+#[test]
+fn metrics_and_traces_leave_by_one_room() {
+    for package in &metadata().packages {
+        let (name, known) = (package.name.as_str(), dependencies(package));
+        for library in
+            ["prometheus-client", "opentelemetry", "opentelemetry_sdk", "opentelemetry-otlp"]
+        {
+            assert!(
+                name == "cogwheel-service" || !known.contains(library),
+                "{name} must not know {library}"
+            );
+        }
+    }
+}
+
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

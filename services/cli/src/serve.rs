@@ -1,7 +1,7 @@
 //! `cogwheel serve`: the four services in one process.
 
 use cogwheel_orchestrator::RequestLimits;
-use cogwheel_service::{Fatal, Limits, Shutdown};
+use cogwheel_service::{Fatal, Limits, Shutdown, Telemetry};
 
 use crate::args::{ServeArgs, Switch};
 use crate::chain::{self, Chain, ChainSettings, StageQueue};
@@ -12,7 +12,13 @@ use crate::{hub, page};
 /// # Errors
 /// What keeps it from serving: the checkpoint, the port, a stage that cannot load.
 pub fn run(args: ServeArgs) -> Result<(), Fatal> {
-    args.logs.init().map_err(Fatal::usage)?;
+    let telemetry = Telemetry::begin("cogwheel", &args.logs, &args.traces).map_err(Fatal::usage)?;
+    let result = serve(args);
+    telemetry.finish();
+    result
+}
+
+fn serve(args: ServeArgs) -> Result<(), Fatal> {
     let settings = ChainSettings {
         checkpoint: chain::open_checkpoint(&hub::model_folder(&args.model)?)?
             .with_quantized(args.compute.is_quantized()),

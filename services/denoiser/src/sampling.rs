@@ -104,6 +104,7 @@ pub fn sample(
     let num_inference_steps = timesteps.len() - first;
     for (index, timestep) in timesteps.into_iter().enumerate().skip(first) {
         let step_start = Instant::now();
+        let _span = tracing::info_span!("step", index = index + 1 - first).entered();
         let input = match &condition {
             Some(condition) => Cow::Owned(joined(&latents, condition, request.shape)),
             None => Cow::Borrowed(&latents[..]),

@@ -54,7 +54,8 @@ impl Generation<'_> {
     /// # Errors
     /// What a stage answers, under its name; or that the caller left.
     pub(crate) async fn run(mut self, turns: &Semaphore, ahead: usize) -> Result<(), Failure> {
-        self.tell(0, Event::Accepted(self.plan.accepted(self.terms.trace.to_string()))).await?;
+        self.tell(0, Event::Accepted(self.plan.accepted(self.terms.trace.id().to_string())))
+            .await?;
         for message in std::mem::take(&mut self.plan.notices) {
             self.tell(0, Event::Notice(Notice { message })).await?;
         }
@@ -145,6 +146,7 @@ impl Generation<'_> {
         }
     }
 
+    #[tracing::instrument(name = "stage call", skip_all, fields(method = "TextEncoderService/Encode", address = place.address(), otel.kind = "client"))]
     async fn try_to_encode(&self, place: &Place) -> Result<(Embeddings, u64), Failure> {
         let mut prompts: Vec<_> = self.plan.negative_prompt.iter().cloned().collect();
         prompts.push(self.plan.shown_prompt().to_owned());

@@ -20,7 +20,7 @@ use cogwheel_api::generation::v1::{
 };
 use cogwheel_engine::Readiness;
 use cogwheel_models::checkpoint::Checkpoint;
-use cogwheel_service::{Fatal, Gate, Limits, Listener, Responses, Server, Shutdown, TraceId};
+use cogwheel_service::{Fatal, Gate, Limits, Listener, Responses, Server, Shutdown, TraceContext};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::Instant;
 use tonic::service::Routes;
@@ -144,7 +144,7 @@ impl Stages {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     /// Names the generation in everybody's logs.
-    pub(crate) trace: TraceId,
+    pub(crate) trace: TraceContext,
     /// When the caller stops waiting.
     deadline: Option<Instant>,
 }
@@ -152,7 +152,7 @@ pub(crate) struct Terms {
 impl Terms {
     /// Of what this process does by itself.
     pub(crate) fn of_nobody() -> Self {
-        Self { trace: TraceId::random(), deadline: None }
+        Self { trace: TraceContext::begin(), deadline: None }
     }
 
     fn request<T>(self, message: T) -> Request<T> {
@@ -201,7 +201,7 @@ impl GenerationService for Orchestrator {
         // Whoever was admitted before and is not done yet.
         let ahead = self.gate.admitted();
         let call = self.gate.admit(request.metadata())?;
-        let trace = TraceId::of(request.metadata()).unwrap_or_else(TraceId::random);
+        let trace = TraceContext::of_call(request.metadata());
         let (limits, residency) = (self.settings.limits.clone(), self.settings.residency);
         let (adapters, model) = (self.registry.adapters(), Arc::clone(&self.model));
         let request = request.into_inner();
@@ -230,7 +230,7 @@ impl GenerationService for Orchestrator {
         let plan = call.receive(planning).await?;
         let pinned = self.settings.adapters.pins.iter().any(|pin| pin.is_of(&plan.adapters));
         let terms = Terms { trace, deadline: call.deadline() };
-        let span = tracing::info_span!("generation", id = %trace);
+        let span = tracing::info_span!("generation", id = %trace.id());
         let turns = Arc::clone(&self.turns);
         let (stages, model) = (Arc::clone(&self.stages), Arc::clone(&self.model));
         let (enhancer, readers) = (self.enhancer.clone(), Arc::clone(&self.readers));

@@ -172,6 +172,7 @@ impl TextEncoder {
         prompts: &[&str],
         cancellation: &CancellationToken,
     ) -> Result<Vec<CachedPrompt>, EncodeError> {
+        let _span = tracing::info_span!("encode prompts", count = prompts.len()).entered();
         let tokens = self.tokenizer.token_limit();
         let encodings: Vec<_> =
             prompts.iter().map(|prompt| self.tokenizer.encode(prompt)).collect();

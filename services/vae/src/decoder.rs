@@ -144,6 +144,7 @@ impl Decoder {
         let mut carried = Carried::default();
         let mut first_frame = 0;
         for chunk in geometry::decode_chunks(latents.frames) {
+            let _span = tracing::info_span!("decode chunk", first_frame).entered();
             let part = latents.window(chunk, &window)?;
             let (planes, caches) = self.chunk(&part, carried, cancellation)?;
             carried = caches;

@@ -144,6 +144,7 @@ impl Encoder {
         let (mut carried, mut moments) = (Carried::default(), Vec::new());
         for chunk in geometry::encode_chunks(clip.frames) {
             let end = chunk.end;
+            let _span = tracing::info_span!("encode chunk", first_frame = chunk.start).entered();
             let indices = vae::encode_inputs(chunk.len(), carried.is_empty())?;
             let frames = clip.window(chunk, &pixels)?;
             let made =

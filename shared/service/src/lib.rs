@@ -20,6 +20,7 @@ mod listener;
 mod logs;
 mod memory;
 mod memory_size;
+mod methods;
 pub mod metrics;
 mod page;
 mod process;
@@ -32,6 +33,7 @@ mod shutdown;
 mod signals;
 mod stage;
 mod status;
+mod telemetry;
 mod tiling;
 mod tls;
 mod trace;
@@ -69,7 +71,8 @@ pub use stage::{
     run_on,
 };
 pub use status::{STATUS_SERVICE, StageStatus};
+pub use telemetry::{Telemetry, TraceArgs};
 pub use tiling::{Tiling, TilingArgs};
 pub use tls::TlsArgs;
-pub use trace::TraceId;
+pub use trace::{TraceContext, TraceId};
 pub use warm_up::warmed_up;

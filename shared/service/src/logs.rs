@@ -1,7 +1,11 @@
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// Settings of the logs.
 #[derive(Args, Clone, Debug)]
@@ -36,17 +40,25 @@ impl LogArgs {
     /// # Errors
     /// When the filter cannot be read; the message says where.
     pub fn init(&self) -> Result<(), String> {
+        tracing_subscriber::registry().with(self.lines()?).init();
+        Ok(())
+    }
+
+    /// What writes the lines.
+    pub(crate) fn lines<S>(&self) -> Result<impl Layer<S> + use<S>, String>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
         let filter = EnvFilter::try_new(&self.log).map_err(|error| {
             format!("--log: expected a filter such as info or h2=warn: {error}")
         })?;
-        let lines = tracing_subscriber::fmt()
-            .with_env_filter(filter)
+        let lines = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal());
-        match self.log_format {
-            LogFormat::Text => lines.init(),
-            LogFormat::Json => lines.json().flatten_event(true).init(),
-        }
-        Ok(())
+        let lines = match self.log_format {
+            LogFormat::Text => lines.boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        };
+        Ok(lines.with_filter(filter))
     }
 }

@@ -4,7 +4,10 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
 
 use crate::config::{self, ConfigError, Parsed};
-use crate::{ConfigArgs, Failure, Fatal, Limits, Listener, LogArgs, ServerArgs, Shutdown};
+use crate::{
+    ConfigArgs, Failure, Fatal, Limits, Listener, LogArgs, ServerArgs, Shutdown, Telemetry,
+    TraceArgs,
+};
 
 /// Columns of the help on a wider terminal.
 pub const HELP_WIDTH: usize = 100;
@@ -19,6 +22,8 @@ struct Process<A: Args> {
     server: ServerArgs,
     #[command(flatten)]
     logs: LogArgs,
+    #[command(flatten)]
+    traces: TraceArgs,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -43,7 +48,7 @@ where
             let mut process = Process::<A>::from_arg_matches(&config.matches)
                 .map_err(|error| Fatal::usage(one_line(&error)))?;
             process.server.take_tables(&mut config.tables)?;
-            run(process, serve)
+            run(name, process, serve)
         }
         Ok(Parsed::Print(text)) => {
             // A reader that has gone away (`| head`) is no failure of ours.
@@ -75,12 +80,22 @@ pub fn one_line(error: &clap::Error) -> String {
     line.strip_prefix("error: ").map_or(line.clone(), str::to_owned)
 }
 
-fn run<A, S>(process: Process<A>, serve: S) -> Result<(), Fatal>
+fn run<A, S>(name: &str, process: Process<A>, serve: S) -> Result<(), Fatal>
 where
     A: Args,
     S: AsyncFnOnce(A, Listener, Limits, &Shutdown) -> Result<(), Fatal>,
 {
-    process.logs.init().map_err(Fatal::usage)?;
+    let telemetry = Telemetry::begin(name, &process.logs, &process.traces).map_err(Fatal::usage)?;
+    let result = serve_until_signal(process, serve);
+    telemetry.finish();
+    result
+}
+
+fn serve_until_signal<A, S>(process: Process<A>, serve: S) -> Result<(), Fatal>
+where
+    A: Args,
+    S: AsyncFnOnce(A, Listener, Limits, &Shutdown) -> Result<(), Fatal>,
+{
     let shutdown = Shutdown::new();
     // Answers until the very end.
     let _admin = process.server.admin(&shutdown)?;

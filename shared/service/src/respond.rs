@@ -7,6 +7,7 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 use tonic::{Response, Status};
 use tracing::Instrument as _;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::Failure;
 use crate::call::{Call, Held, cut, passed};
@@ -82,8 +83,12 @@ impl Call {
                 Err(failure) => {
                     tracing::warn!(%failure, "request failed");
                     cut(service, &failure);
+                    let status = Status::from(failure);
+                    // Its message is the caller's alone.
+                    let code = status.code().description();
+                    tracing::Span::current().set_status(opentelemetry::trace::Status::error(code));
                     // A reader that does not read is not waited for to read that it does not.
-                    let _ = tokio::time::timeout(STALL, sender.send(Err(failure.into()))).await;
+                    let _ = tokio::time::timeout(STALL, sender.send(Err(status))).await;
                 }
             }
         };

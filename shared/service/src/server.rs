@@ -1,11 +1,13 @@
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cogwheel_api::FILE_DESCRIPTOR_SET;
 use tokio::sync::watch;
+use tonic::codegen::http;
 use tonic::service::Routes;
 use tower::util::option_layer;
-use tracing::{error, info, warn};
+use tracing::{Span, error, info, warn};
 
 use cogwheel_engine::Readiness;
 
@@ -13,10 +15,11 @@ use crate::access::AccessLayer;
 use crate::activity::ActivityLayer;
 use crate::health::Condition;
 use crate::listener::incoming;
+use crate::methods::Methods;
 use crate::metrics::{self, RequestLayer};
 use crate::page::{Page, PageLayer};
 use crate::receiving::ReceivingLayer;
-use crate::{Fatal, Health, Limits, Listener, Shutdown, TraceId};
+use crate::{Fatal, Health, Limits, Listener, Shutdown, TraceContext};
 
 /// Window of a stream and of a connection: gRPC's 64 KiB would stop tensors at every chunk.
 const WINDOW: u32 = 4 << 20;
@@ -119,9 +122,11 @@ impl Server {
         }
         listener.access.watch();
         let name = self.name;
+        let methods = Arc::new(Methods::of(&self.services));
+        let traced = Arc::clone(&methods);
         let local = listener.address().is_none_or(|address| address.ip().is_loopback());
         let router = tonic::transport::Server::builder()
-            .trace_fn(move |request| call_span(name, request.headers()))
+            .trace_fn(move |request| call_span(name, &traced, request))
             .max_concurrent_streams(limits.max_streams)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
@@ -132,7 +137,7 @@ impl Server {
             .layer(ActivityLayer)
             .layer(option_layer(self.page.map(|page| PageLayer { page, local })))
             // Counts also what those below turn away.
-            .layer(RequestLayer::new(name, &self.services))
+            .layer(RequestLayer::new(name, methods))
             .layer(AccessLayer(listener.access.clone()))
             .layer(ReceivingLayer::new(limits.max_receiving_bytes))
             .add_routes(routes);
@@ -254,11 +259,24 @@ fn reflection(services: &[&'static str]) -> tonic_reflection::server::Builder<'s
     services.iter().fold(builder, |builder, service| builder.with_service_name(*service))
 }
 
-/// What is logged while a call is served says which service serves it, and for which trace.
-fn call_span(service: &'static str, headers: &tonic::codegen::http::HeaderMap) -> tracing::Span {
-    let header = headers.get("traceparent").and_then(|value| value.to_str().ok());
-    match header.and_then(TraceId::parse) {
-        Some(trace_id) => tracing::info_span!("call", service, %trace_id),
-        None => tracing::info_span!("call", service),
+/// What is logged while a call is served says which service serves it, and for which trace. Where spans are told to a
+/// collector, it is the caller's next one, but for calls that only watch and for a page.
+fn call_span(service: &'static str, methods: &Methods, request: &http::Request<()>) -> Span {
+    let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let caller = header.and_then(TraceContext::parse);
+    let trace_id = caller.map(|caller| tracing::field::display(caller.id()));
+    let is_call = request.method() == http::Method::POST;
+    let Some(method) = methods.label(request.uri().path()).filter(|_| is_call) else {
+        return tracing::debug_span!("call", service, trace_id);
+    };
+    let span = tracing::info_span!("call", service, method, trace_id, otel.kind = "server");
+    match caller {
+        Some(caller) => caller.adopt(&span),
+        None => {
+            if let Some(begun) = TraceContext::of_span(&span) {
+                span.record("trace_id", tracing::field::display(begun.id()));
+            }
+        }
     }
+    span
 }

@@ -1,28 +1,48 @@
 use std::fmt;
 
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceState};
 use tonic::metadata::{MetadataMap, MetadataValue};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 /// The header of W3C's trace context.
 const HEADER: &str = "traceparent";
+/// That the trace is recorded.
+const SAMPLED: u8 = 1;
 
-/// The trace that a call belongs to: one id from the client through every stage, so that their
-/// logs can be read as one.
+/// One id from the client through every stage, so that their logs and spans can be read as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceId(u128);
 
-impl TraceId {
+/// The trace that a call belongs to, and its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    trace: TraceId,
+    /// The span that the next one is part of.
+    parent: u64,
+    flags: u8,
+}
+
+impl TraceContext {
     /// A trace that begins here.
-    pub fn random() -> Self {
+    pub fn begin() -> Self {
         // All zeros is no id.
-        Self(fastrand::u128(1..))
+        let (trace, parent) = (TraceId(fastrand::u128(1..)), fastrand::u64(1..));
+        Self { trace, parent, flags: SAMPLED }
+    }
+
+    /// The trace of the call that is served, which has these headers; one that begins here where it has none.
+    pub fn of_call(headers: &MetadataMap) -> Self {
+        Self::of_span(&Span::current()).or_else(|| Self::of(headers)).unwrap_or_else(Self::begin)
     }
 
     /// The trace of a call with these headers, if it has one that can be read.
-    pub fn of(headers: &MetadataMap) -> Option<Self> {
+    fn of(headers: &MetadataMap) -> Option<Self> {
         Self::parse(headers.get(HEADER)?.to_str().ok()?)
     }
 
-    /// As [`TraceId::of`], from the text of the header: `version-trace id-parent id-flags`.
+    /// The same from the text of the header: `version-trace id-parent id-flags`.
     pub(crate) fn parse(header: &str) -> Option<Self> {
         let mut fields = header.split('-');
         let (version, trace, parent) = (fields.next()?, fields.next()?, fields.next()?);
@@ -36,13 +56,46 @@ impl TraceId {
         if !shaped || version == "ff" || (version == "00" && fields.next().is_some()) {
             return None;
         }
-        u128::from_str_radix(trace, 16).ok().filter(|&id| id != 0).map(Self)
+        let trace = u128::from_str_radix(trace, 16).ok().filter(|&id| id != 0)?;
+        let parent = u64::from_str_radix(parent, 16).ok().filter(|&id| id != 0)?;
+        let flags = u8::from_str_radix(flags, 16).ok()? & SAMPLED;
+        Some(Self { trace: TraceId(trace), parent, flags })
     }
 
-    /// Makes a call part of the trace.
+    /// Where a span is, if spans are told to a collector.
+    pub(crate) fn of_span(span: &Span) -> Option<Self> {
+        let context = span.context();
+        let context = context.span().span_context().clone();
+        context.is_valid().then(|| Self {
+            trace: TraceId(u128::from_be_bytes(context.trace_id().to_bytes())),
+            parent: u64::from_be_bytes(context.span_id().to_bytes()),
+            flags: context.trace_flags().to_u8(),
+        })
+    }
+
+    /// Makes a span the next one, where spans are told to a collector.
+    pub(crate) fn adopt(self, span: &Span) {
+        let context = SpanContext::new(
+            self.trace.0.into(),
+            SpanId::from(self.parent),
+            TraceFlags::new(self.flags),
+            true,
+            TraceState::default(),
+        );
+        // Where nobody is told there is nothing to adopt.
+        let _ = span.set_parent(Context::new().with_remote_span_context(context));
+    }
+
+    /// What names the trace.
+    pub fn id(self) -> TraceId {
+        self.trace
+    }
+
+    /// Makes a call part of the trace: below the span that makes it, where spans are told to a collector.
     pub fn mark(self, headers: &mut MetadataMap) {
-        let parent = fastrand::u64(1..);
-        if let Ok(value) = MetadataValue::try_from(format!("00-{self}-{parent:016x}-01")) {
+        let Self { trace, parent, flags } = Self::of_span(&Span::current()).unwrap_or(self);
+        if let Ok(value) = MetadataValue::try_from(format!("00-{trace}-{parent:016x}-{flags:02x}"))
+        {
             headers.insert(HEADER, value);
         }
     }
@@ -60,18 +113,19 @@ mod tests {
 
     #[test]
     fn a_trace_survives_the_way_through_headers() {
-        let trace = TraceId::random();
+        let trace = TraceContext::begin();
         let mut headers = MetadataMap::new();
-        assert_eq!(TraceId::of(&headers), None);
+        assert_eq!(TraceContext::of(&headers), None);
         trace.mark(&mut headers);
-        assert_eq!(TraceId::of(&headers), Some(trace));
+        assert_eq!(TraceContext::of(&headers), Some(trace));
+        assert_eq!(TraceContext::of_call(&headers), trace);
     }
 
     #[test]
     fn headers_are_read_as_w3c_writes_them() {
         let id = "4bf92f3577b34da6a3ce929d0e0e4736";
         let parent = "00f067aa0ba902b7";
-        let read = |text: &str| TraceId::parse(text).map(|trace| trace.to_string());
+        let read = |text: &str| TraceContext::parse(text).map(|trace| trace.id().to_string());
         assert_eq!(read(&format!("00-{id}-{parent}-01")).as_deref(), Some(id));
         // A later version may have more fields.
         assert_eq!(read(&format!("01-{id}-{parent}-01-more")).as_deref(), Some(id));
@@ -82,6 +136,7 @@ mod tests {
             format!("00-{id}-{parent}-01-more"),
             format!("00-{}-{parent}-01", id.to_uppercase()),
             format!("00-{}-{parent}-01", "0".repeat(32)),
+            format!("00-{id}-{}-01", "0".repeat(16)),
             format!("00-{id}0-{parent}-01"),
         ] {
             assert_eq!(read(&malformed), None, "{malformed}");

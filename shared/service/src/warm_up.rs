@@ -1,6 +1,8 @@
 use std::fmt;
 use std::time::Instant;
 
+use tracing::subscriber::{NoSubscriber, with_default};
+
 use crate::metrics;
 
 /// Loads a model by `load` and, where it is to stay, runs it once by `run`: what cannot be computed is
@@ -17,7 +19,9 @@ pub fn warmed_up<M, E: fmt::Display>(
         let mut model = load().map_err(|error| error.to_string())?;
         let load_seconds = start.elapsed().as_secs_f64();
         if stays {
-            run(&mut model).map_err(|error| format!("the first run, of zeros: {error}"))?;
+            // It is part of no generation's trace.
+            let ran = with_default(NoSubscriber::default(), || run(&mut model));
+            ran.map_err(|error| format!("the first run, of zeros: {error}"))?;
             let seconds = start.elapsed().as_secs_f64();
             tracing::info!(service, load_seconds, seconds, "loaded and run once");
         }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use cogwheel_denoiser::AdapterSettings;
 use cogwheel_orchestrator::{AdapterArgs, EnhancerArgs, InputLimits};
-use cogwheel_service::{ComputeArgs, ConfigArgs, LogArgs, ServerArgs, TilingArgs};
+use cogwheel_service::{ComputeArgs, ConfigArgs, LogArgs, ServerArgs, TilingArgs, TraceArgs};
 
 use super::{COMPUTING, MemorySize, Switch};
 
@@ -56,6 +56,9 @@ pub struct ServeArgs {
     #[command(flatten)]
     /// Logs.
     pub logs: LogArgs,
+    #[command(flatten)]
+    /// Traces.
+    pub traces: TraceArgs,
     #[command(flatten)]
     /// Where settings are read from.
     pub config: ConfigArgs,

@@ -86,6 +86,7 @@ impl Making {
     }
 
     fn merge(&self, pool: &ThreadPool, cancelled: &AtomicBool) -> Result<Made, VariantError> {
+        let _span = tracing::info_span!("merge", variant = %self.id).entered();
         let mut variant = self.maker.begin();
         let mut refused: Option<EngineError> = None;
         let mut uncached = Vec::new();

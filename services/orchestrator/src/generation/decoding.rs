@@ -39,6 +39,7 @@ impl Generation<'_> {
     }
 
     /// Decodes, and leaves out the frames that the sink has from a run before.
+    #[tracing::instrument(name = "stage call", skip_all, fields(method = "VaeService/Decode", address = place.address(), otel.kind = "client"))]
     async fn try_to_decode(
         &self,
         index: u32,

@@ -32,6 +32,7 @@ impl Generation<'_> {
         Some(place.renewed())
     }
 
+    #[tracing::instrument(name = "stage call", skip_all, fields(method = "DenoiserService/PrepareVariant", address = handover.place().address(), otel.kind = "client"))]
     async fn try_to_prepare(&self, handover: &Handover<'_>) -> Result<(), Failure> {
         let (adapters, pinned) = (handover.scales(), self.pinned.then_some(true));
         let mut call = handover.place().prepare_variant(adapters, pinned, self.terms).await?;
@@ -95,6 +96,7 @@ impl Generation<'_> {
         }
     }
 
+    #[tracing::instrument(name = "stage call", skip_all, fields(method = "DenoiserService/Denoise", address = handover.place().address(), otel.kind = "client"))]
     async fn try_to_denoise(
         &self,
         index: u32,

@@ -93,6 +93,7 @@ impl Generation<'_> {
         self.model.encoded_frames(self.plan.size.num_frames as usize, true)
     }
 
+    #[tracing::instrument(name = "stage call", skip_all, fields(method = "VaeService/Encode", address = place.address(), otel.kind = "client"))]
     async fn encode_frames(
         &self,
         index: u32,

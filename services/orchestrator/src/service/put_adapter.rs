@@ -25,6 +25,7 @@ impl Place {
     ///
     /// # Errors
     /// What the stage answers, or that the file is not what it was when it was registered.
+    #[tracing::instrument(name = "stage call", skip_all, fields(method = "DenoiserService/PutAdapter", address = self.address(), otel.kind = "client"))]
     pub(crate) async fn put_adapter(
         &self,
         adapter: &Arc<RegisteredAdapter>,

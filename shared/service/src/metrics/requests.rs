@@ -1,5 +1,4 @@
 mod call;
-mod methods;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,9 +9,9 @@ use tonic::codegen::http::{Request, Response};
 use tower::{Layer, Service};
 
 use call::{Call, MeasuredBody};
-use methods::Methods;
 
 use super::label;
+use crate::methods::Methods;
 
 /// Counts and measures the calls of a server's own services.
 #[derive(Clone, Debug)]
@@ -22,9 +21,9 @@ pub(crate) struct RequestLayer {
 }
 
 impl RequestLayer {
-    /// For the server that logs call `server`, which has these services.
-    pub(crate) fn new(server: &str, services: &[&str]) -> Self {
-        Self { service: label(server), methods: Arc::new(Methods::of(services)) }
+    /// For the server that logs call `server`, which has these methods.
+    pub(crate) fn new(server: &str, methods: Arc<Methods>) -> Self {
+        Self { service: label(server), methods }
     }
 }
 

@@ -9,13 +9,13 @@ const OTHER: &str = "other";
 /// Calls of these say nothing of the load: who watches does so for as long as there is something to watch.
 const WATCHERS: [&str; 2] = ["/grpc.", "/cogwheel.stage."];
 
-/// The methods of a server by their paths, so that nobody outside makes up label values.
+/// The methods of a server by their paths, so that nobody outside makes up what they are called in metrics and traces.
 #[derive(Debug)]
-pub(super) struct Methods(HashMap<String, String>);
+pub(crate) struct Methods(HashMap<String, String>);
 
 impl Methods {
     /// Those of services by their full names, `DenoiserService/Denoise` for one.
-    pub(super) fn of(services: &[&str]) -> Self {
+    pub(crate) fn of(services: &[&str]) -> Self {
         let mut methods = HashMap::new();
         // It is part of this program.
         let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap_or_default().file;
@@ -35,7 +35,7 @@ impl Methods {
     }
 
     /// The label of a path; `None` for what is not counted.
-    pub(super) fn label(&self, path: &str) -> Option<&str> {
+    pub(crate) fn label(&self, path: &str) -> Option<&str> {
         if WATCHERS.iter().any(|watcher| path.starts_with(watcher)) {
             return None;
         }
