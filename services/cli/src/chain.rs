@@ -151,7 +151,11 @@ impl Chain {
         }));
         let orchestrator = cogwheel_orchestrator::Settings {
             model: settings.checkpoint.dir.clone(),
-            stages: StagesArgs::of(text_encoder, denoiser, vae),
+            // A stage of this process that has ended does not come back.
+            stages: StagesArgs {
+                stage_patience_seconds: 0,
+                ..StagesArgs::of(text_encoder, denoiser, vae)
+            },
             limits: settings.limits(memory_limit),
             adapters: settings.adapters,
             enhancer: settings.enhancer,
