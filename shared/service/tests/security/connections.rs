@@ -1,3 +1,4 @@
+use std::error::Error as _;
 use std::io::ErrorKind;
 use std::net::TcpStream;
 
@@ -41,7 +42,11 @@ async fn where_every_connection_has_a_call_one_more_is_closed_at_once() {
     let watching = [watch(&links[0]).await, watch(&links[1]).await];
     closed(door.silent()).await;
     let status = check(&link(&door)).await.unwrap_err();
-    assert!(matches!(status.code(), Code::Unavailable | Code::Unknown), "{status:?}");
+    // The code depends on how far the client came; what counts is that no server has said it.
+    assert!(
+        status.source().is_some_and(|source| source.is::<tonic::transport::Error>()),
+        "{status:?}"
+    );
     for link in &links {
         check(link).await.unwrap();
     }
