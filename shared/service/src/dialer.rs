@@ -85,7 +85,8 @@ impl Dialer {
         InterceptedService::new(self.channel(address), self.credentials.clone())
     }
 
-    fn channel(&self, address: &Address) -> Channel {
+    /// A channel whose calls carry no token.
+    pub(crate) fn channel(&self, address: &Address) -> Channel {
         match address {
             Address::Http(uri) => self.dial(uri, None),
             Address::At { uri, socket } => self.dial(uri, Some(*socket)),

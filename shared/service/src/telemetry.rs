@@ -13,7 +13,7 @@ use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::{Address, LogArgs, connect};
+use crate::{Address, Dialer, DialerSettings, LogArgs};
 
 /// Where the endpoint may be said too, as for every other program that tells its traces.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -113,8 +113,12 @@ impl Exporter {
             .enable_all()
             .build()
             .map_err(|error| told(&error))?;
-        let _entered = runtime.enter();
-        let exporter = SpanExporter::builder().with_tonic().with_channel(connect(endpoint)).build();
+        let entered = runtime.enter();
+        // An https:// collector has its certificate from the system's authorities.
+        let dialer = Dialer::new(DialerSettings::default(), endpoint.is_secure());
+        let dialer = dialer.map_err(|fatal| told(&fatal.message))?;
+        let exporter =
+            SpanExporter::builder().with_tonic().with_channel(dialer.channel(endpoint)).build();
         let exporter = exporter.map_err(|error| told(&error))?;
         let waiting = BatchConfigBuilder::default().with_max_queue_size(MAX_WAITING).build();
         let processor = BatchSpanProcessor::builder(exporter).with_batch_config(waiting).build();
@@ -124,7 +128,7 @@ impl Exporter {
             .with_sampler(Sampler::ParentBased(Box::new(ratio)))
             .with_resource(Resource::builder().with_service_name(name.to_owned()).build())
             .build();
-        drop(_entered);
+        drop(entered);
         Ok(Self { provider, runtime })
     }
 }
