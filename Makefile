@@ -7,10 +7,11 @@ TEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo "nextest run"
 VERIFY := .venv/verify
 BENCH := .venv/bench
 README := .venv/readme
+K8S := .venv/k8s
 # Of `make images`.
 PROVIDER ?= cpu
 
-.PHONY: help setup demo eval-demo test test-browser test-readme verify images fix bench settings proto
+.PHONY: help setup demo eval-demo test test-browser test-readme verify k8s-verify images fix bench settings proto
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -45,6 +46,10 @@ verify: $(VERIFY)/.ready ## formatting, lints, docs, dependencies and protos; ch
 	$(VERIFY)/bin/cargo-shear
 	cd protos && ../$(VERIFY)/bin/buf lint
 
+k8s-verify: $(K8S)/.ready tools/k8s/node_modules/.package-lock.json ## render the manifests of k8s/ and check them; asks no cluster
+	PYTHONPATH=$(K8S):tools/k8s $(PYTHON) -m unittest discover --start-directory tools/k8s
+	PYTHONPATH=$(K8S):tools/k8s $(PYTHON) tools/k8s/verify.py
+
 images: ## build an image of each service and of the command line by Docker; PROVIDER=cuda: those for GPUs
 	@set -e; for target in text-encoder denoiser vae orchestrator cogwheel; do \
 	    name=cogwheel-$$target; [ $$target = cogwheel ] && name=cogwheel; \
@@ -68,6 +73,12 @@ proto: ## generate the gRPC code from protos/
 $(VERIFY)/.ready: tools/verify/requirements.txt
 $(BENCH)/.ready: tools/bench/requirements.txt
 $(README)/.ready: tools/readme/requirements.txt
+$(K8S)/.ready: tools/k8s/requirements.txt
 .venv/%/.ready: tools/%/requirements.txt
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade --target .venv/$* -r $<
+	@touch $@
+
+# npm checks each package's digest by the lock file, and writes this file when it is done.
+tools/k8s/node_modules/.package-lock.json: tools/k8s/package-lock.json
+	cd tools/k8s && npm ci --loglevel error --no-audit --no-fund
 	@touch $@

@@ -1,0 +1,87 @@
+"""Settings: each variable and flag that is used is one of that service, as the README's table says, which a test of the
+binaries holds to them."""
+
+import re
+
+from manifests import containers, environment, identity, is_for_cuda, pod, quantity, service_of
+
+LETTERS = {"orchestrator": "O", "text-encoder": "T", "denoiser": "D", "vae": "V"}
+COLUMNS = ["flag", "environment", "default", "of", "what"]
+LISTENERS = {"COGWHEEL_LISTEN": "grpc", "COGWHEEL_ADMIN_LISTEN": "admin"}
+
+
+def read(readme):
+    """{(letter, flag or variable)} of the table under the mark `<!-- settings -->`."""
+    _, _, text = readme.partition("<!-- settings -->")
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in re.findall(r"^\|.*\|$", text, re.M)]
+    if not rows or rows[0] != COLUMNS:
+        raise ValueError(f"README.md: expected a table of settings with {COLUMNS}, found {rows[:1]}")
+    found = set()
+    for row in rows[2:]:
+        # A default may hold the separator, so cells are found by their form.
+        letters = next((cell for cell in row if re.fullmatch("[SOTDV]+", cell)), None)
+        names = re.findall(r"`(--[\w-]+|COGWHEEL_\w+)`", " ".join(row[:2]))
+        if letters is None:
+            break  # another table
+        found |= {(letter, name) for letter in letters for name in names}
+    return found
+
+
+def check(render, table):
+    for deployment in render.of_kind("Deployment"):
+        for container in containers(deployment):
+            for message in (*of_container(render, container, table), *ports(render, container)):
+                yield f"{identity(deployment)}: {message}"
+    yield from memory(render)
+    for settings in render.of_kind("ConfigMap"):
+        is_settings = all(key.startswith("COGWHEEL_") for key in settings["data"])
+        if is_settings and not any(takes(deployment, settings) for deployment in render.of_kind("Deployment")):
+            yield f"{identity(settings)}: expected a Deployment that takes it"
+
+
+def takes(deployment, settings):
+    sources = pod(deployment)["containers"][0].get("envFrom", [])
+    return settings["metadata"]["name"] in [source["configMapRef"]["name"] for source in sources]
+
+
+def of_container(render, container, table):
+    service = service_of(container)
+    letter = LETTERS.get(service)
+    if letter is None:
+        yield f"image {container['image']}: expected one of {', '.join(LETTERS)}"
+        return
+    for source in container.get("envFrom", []):
+        if render.named("ConfigMap", source["configMapRef"]["name"]) is None:
+            yield f"expected a ConfigMap {source['configMapRef']['name']}"
+    names = [name for name in environment(render, container) if name.startswith("COGWHEEL_")]
+    flags = [word.split("=")[0] for word in container.get("args", []) if word.startswith("--")]
+    for name in names + flags:
+        if (letter, name) not in table:
+            yield f"{name}: expected a setting of {service}, found none of that name in the README's table"
+    if container.get("command"):
+        yield "expected the image's own command"
+    is_cuda = environment(render, container).get("COGWHEEL_EXECUTION_PROVIDER") == "cuda"
+    if is_cuda != is_for_cuda(container):
+        yield "expected an image for CUDA" if is_cuda else "expected COGWHEEL_EXECUTION_PROVIDER=cuda with that image"
+
+
+def ports(render, container):
+    variables = environment(render, container)
+    numbers = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
+    for name, port in LISTENERS.items():
+        address, _, number = (variables.get(name) or "").rpartition(":")
+        if address != "0.0.0.0" or number != str(numbers.get(port)):
+            yield f"{name}: expected 0.0.0.0:{numbers.get(port)}, found {variables.get(name)}"
+
+
+def memory(render):
+    """The orchestrator judges requests by what stages may take, which is not what it may take itself."""
+    limits, judged = [], None
+    for deployment in render.of_kind("Deployment"):
+        container, = pod(deployment)["containers"]
+        if service_of(container) == "orchestrator":
+            judged = environment(render, container).get("COGWHEEL_MEMORY_LIMIT")
+        else:
+            limits.append(quantity(container.get("resources", {}).get("limits", {}).get("memory", 0)))
+    if judged is None or quantity(judged) != max(limits):
+        yield f"COGWHEEL_MEMORY_LIMIT of the orchestrator: expected the largest limit of a stage, found {judged}"

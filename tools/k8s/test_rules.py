@@ -1,0 +1,221 @@
+"""Manifests made wrong one by one: each must be refused, and for its reason."""
+
+import copy
+import shutil
+import unittest
+
+import kustomize
+import rules
+import schemas
+from manifests import Render, pod
+from rules import network, settings
+
+TABLE = settings.read((kustomize.ROOT / "README.md").read_text())
+
+
+class Rules(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        shutil.copytree(kustomize.K8S, kustomize.SCRATCH, dirs_exist_ok=True)
+        program, also = kustomize.kubectl(), ["../../pull-model"]
+        cls.plain = kustomize.render(program, None, ("keda", "headless", "servicemonitor", "linkerd"), also)
+        cls.secured = kustomize.render(program, None, ("tls", "istio", "cuda"))
+
+    def refused(self, change, expected, render=None):
+        """Made wrong by `change`, the render gives a message that it did not give before and that holds `expected`."""
+        render = render or self.plain
+        wrong = Render(render.name, render.components, copy.deepcopy(render.documents))
+        change(wrong)
+        fresh = set(rules.check(wrong, TABLE)) - set(rules.check(render, TABLE))
+        self.assertTrue([message for message in fresh if expected in message], f"expected '{expected}', found {fresh}")
+
+    def of_denoiser(self, change, expected):
+        """The same, where `change` takes the denoiser's pod and its container."""
+        def apply(render):
+            spec = pod(render.named("Deployment", "denoiser"))
+            change(spec, spec["containers"][0])
+        self.refused(apply, expected)
+
+    def test_every_container_has_requests_and_limits(self):
+        for kind in ("requests", "limits"):
+            for resource in ("cpu", "memory"):
+                with self.subTest(kind=kind, resource=resource):
+                    self.of_denoiser(lambda _, it: it["resources"][kind].pop(resource), f"expected {kind} of {resource}")
+
+    def test_every_container_runs_with_nothing_it_does_not_need(self):
+        cases = [
+            (lambda spec, _: spec["securityContext"].pop("runAsNonRoot"), "not root"),
+            (lambda spec, _: spec["securityContext"].update(runAsUser=0), "not root"),
+            (lambda _, it: it["securityContext"].update(runAsUser=0), "expected the pod's user"),
+            (lambda _, it: it["securityContext"].update(privileged=True), "expected the pod's user"),
+            (lambda _, it: it["securityContext"].pop("readOnlyRootFilesystem"), "read-only root"),
+            (lambda _, it: it["securityContext"].update(allowPrivilegeEscalation=True), "privilege escalation"),
+            (lambda _, it: it["securityContext"]["capabilities"].update(add=["NET_ADMIN"]), "capabilities"),
+            (lambda spec, _: spec["securityContext"].pop("seccompProfile"), "seccomp"),
+            (lambda spec, _: spec.update(automountServiceAccountToken=True), "no token"),
+            (lambda spec, _: spec.update(serviceAccountName="vae"), "service account of its own"),
+            (lambda spec, _: spec.update(hostNetwork=True), "hostNetwork"),
+            (lambda spec, it: spec.update(initContainers=[{"name": "more", "image": it["image"]}]), "container more"),
+        ]
+        for change, expected in cases:
+            with self.subTest(expected):
+                self.of_denoiser(change, expected)
+        account = lambda render: render.named("ServiceAccount", "vae").pop("automountServiceAccountToken")
+        self.refused(account, "service account without a token")
+
+    def test_each_probe_asks_the_right_service_of_the_admin_port(self):
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            with self.subTest(probe):
+                self.of_denoiser(lambda _, it: it.pop(probe), f"expected a {probe}")
+                self.of_denoiser(lambda _, it: it[probe]["grpc"].update(port=50051), "expected the port admin")
+                self.of_denoiser(lambda _, it: it[probe]["grpc"].update(port=8080), "no port of it")
+                self.of_denoiser(lambda _, it: it[probe]["grpc"].update(service="x"), f"{probe}: expected service")
+
+    def test_the_grace_period_is_longer_than_the_drain(self):
+        self.of_denoiser(lambda spec, _: spec.update(terminationGracePeriodSeconds=610), "expected more than 10 + 600")
+        self.of_denoiser(lambda _, it: it["lifecycle"]["preStop"]["sleep"].update(seconds=30), "expected more than 30 + 600")
+        self.of_denoiser(lambda _, it: it.pop("lifecycle"), "expected a sleep as preStop")
+        self.of_denoiser(lambda _, it: it["env"].append({"name": "COGWHEEL_GRACE_SECONDS", "value": "900"}), "10 + 900")
+
+    def test_services_have_grpc_ports_and_no_admin_port(self):
+        def port(**values):
+            return lambda render: render.named("Service", "denoiser")["spec"]["ports"][0].update(values)
+        self.refused(port(name="http"), "expected a port grpc")
+        self.refused(port(appProtocol="http"), "appProtocol: expected kubernetes.io/h2c")
+        self.refused(port(targetPort="admin"), "targetPort")
+        self.refused(port(targetPort=9090), "targetPort")
+        ports = lambda render: render.named("Service", "denoiser")["spec"]["ports"].append({"name": "admin", "port": 9090})
+        self.refused(ports, "expected one port")
+        selector = lambda render: render.named("Service", "denoiser")["spec"].update(selector={"app": "none"})
+        self.refused(selector, "expected pods of one Deployment")
+        plain = lambda render: render.named("Service", "vae")["spec"]["ports"][0].update(appProtocol="kubernetes.io/h2c")
+        self.refused(plain, "appProtocol: expected https", self.secured)
+
+    def test_stages_are_sought_where_they_are(self):
+        def variable(name, value):
+            def change(render):
+                variables = pod(render.named("Deployment", "orchestrator"))["containers"][0]["env"]
+                next(item for item in variables if item["name"] == name)["value"] = value
+            return change
+        self.refused(variable("COGWHEEL_VAE", "dns://vea-headless:50051"), "expected a Service vea-headless")
+        self.refused(variable("COGWHEEL_VAE", "dns://vae-headless:50052"), "with port 50052")
+        self.refused(variable("STAGE_LOOKUP", "http"), "expected dns for a headless Service")
+        self.refused(variable("STAGE_TLS", "s"), "expected COGWHEEL_STAGE_CA")
+        self.refused(variable("STAGE_TLS", ""), "expected TLS", self.secured)
+
+    def test_variables_and_flags_are_settings_of_that_service(self):
+        self.of_denoiser(lambda _, it: it["env"].append({"name": "COGWHEEL_VARIANTS", "value": "1"}), "COGWHEEL_VARIANTS")
+        # The vae has it, the denoiser has not.
+        self.of_denoiser(lambda _, it: it["env"].append({"name": "COGWHEEL_MAX_FRAME_BYTES", "value": "1"}), "of denoiser")
+        self.of_denoiser(lambda _, it: it.update(args=["--variant-memroy=1"]), "--variant-memroy")
+        self.of_denoiser(lambda _, it: it.update(image="cogwheel-denoise"), "image cogwheel-denoise")
+        self.of_denoiser(lambda _, it: it.update(image="cogwheel-denoiser-cuda"), "expected COGWHEEL_EXECUTION_PROVIDER=cuda")
+        plain = lambda render: pod(render.named("Deployment", "vae"))["containers"][0].update(image="r/cogwheel-vae:1")
+        self.refused(plain, "expected an image for CUDA", self.secured)
+        self.of_denoiser(lambda _, it: it["env"].append({"name": "COGWHEEL_LISTEN", "value": "0.0.0.0:9090"}), "COGWHEEL_LISTEN")
+        self.of_denoiser(lambda _, it: it["ports"][1].update(containerPort=9091), "expected 0.0.0.0:9091")
+        self.of_denoiser(lambda _, it: it["envFrom"][0]["configMapRef"].update(name="commom"), "expected a ConfigMap commom")
+        self.of_denoiser(lambda _, it: it["resources"]["limits"].update(memory="3Gi"), "expected the largest limit")
+        with self.assertRaises(ValueError):
+            settings.read("<!-- settings -->\n| flag | what |\n|---|---|\n| `--x` | y |\n")
+
+    def test_every_deployment_may_be_disturbed_one_pod_at_a_time(self):
+        budget = lambda **values: lambda render: render.named("PodDisruptionBudget", "vae")["spec"].update(values)
+        self.refused(budget(maxUnavailable=0), "maxUnavailable 1")
+        self.refused(budget(selector={"matchLabels": {"app": "none"}}), "expected one PodDisruptionBudget, found 0")
+
+    def test_one_place_says_how_many_replicas_there_are(self):
+        replicas = lambda name, count: lambda render: render.named("Deployment", name)["spec"].update(replicas=count)
+        self.refused(replicas("denoiser", 2), "expected no replicas beside a ScaledObject")
+        self.refused(replicas("orchestrator", 2), "expected one replica")
+        self.refused(lambda render: render.named("Deployment", "vae")["spec"].pop("replicas"), "expected replicas", self.secured)
+        target = lambda render: render.named("ScaledObject", "vae")["spec"]["scaleTargetRef"].update(name="vea")
+        self.refused(target, "expected a Deployment vea")
+
+    def test_volumes_are_bounded_read_only_or_owned(self):
+        self.of_denoiser(lambda _, it: find(it["volumeMounts"], "models").pop("readOnly"), "expected it read-only")
+        self.of_denoiser(lambda spec, _: find(spec["volumes"], "tmp").update(emptyDir={}), "expected a sizeLimit")
+        self.of_denoiser(lambda spec, _: find(spec["volumes"], "cache")["emptyDir"].update(sizeLimit="64Gi"), "above 64GiB")
+        self.of_denoiser(lambda spec, _: spec["volumes"].append({"name": "x", "hostPath": {"path": "/"}}), "found hostPath")
+        self.of_denoiser(lambda _, it: it["volumeMounts"].pop(), "expected a mount")
+        self.of_denoiser(lambda _, it: it["env"].append({"name": "COGWHEEL_VARIANT_CACHE", "value": "/srv"}), "path on a volume")
+        strategy = lambda render: render.named("Deployment", "orchestrator")["spec"].pop("strategy")
+        self.refused(strategy, "strategy Recreate")
+
+    def test_the_network_lets_exactly_the_needed_paths_through(self):
+        def without(name):
+            return lambda render: render.documents.remove(render.named("NetworkPolicy", name))
+        allow, refuse = "expected allowed, found refused", "expected refused, found allowed"
+        self.refused(without("default-deny"), f"a stranger to pull-model: {refuse}")
+        self.refused(without("dns"), f"denoiser to dns: {allow}: TCP 53, UDP 53")
+        self.refused(without("clients"), f"a client of another namespace to orchestrator: {allow}: TCP 50051")
+        self.refused(without("stages-from-orchestrator"), f"orchestrator to vae: {allow}: TCP 50051")
+        self.refused(without("linkerd-orchestrator-to-stages"), f"orchestrator to vae: {allow}: TCP 4143")
+        self.refused(without("linkerd-control-plane"), f"linkerd's control plane: {allow}: TCP 8080, TCP 8086, TCP 8090")
+        self.refused(without("prometheus"), f"prometheus to vae: {allow}: TCP 9090")
+        self.refused(without("istiod"), f"istiod: {allow}: TCP 15012", self.secured)
+        self.refused(without("pull-model"), f"pull-model to the internet: {allow}: TCP 443")
+
+        def peers(change):
+            return lambda render: change(render.named("NetworkPolicy", "clients")["spec"]["ingress"][0])
+        self.refused(peers(lambda rule: rule.pop("from")), f"a stranger to orchestrator: {refuse}: TCP 50051")
+        self.refused(peers(lambda rule: rule.pop("ports")), f"a client of another namespace to orchestrator: {refuse}: TCP 9090")
+        anybody = peers(lambda rule: rule["from"].append({"namespaceSelector": {}}))
+        self.refused(anybody, f"a pod that only says it is a client to orchestrator: {refuse}: TCP 50051")
+        self.refused(peers(lambda rule: rule["ports"][0].update(port="grpc")), "expected ports by number")
+        metadata = lambda render: render.named("NetworkPolicy", "pull-model")["spec"]["egress"][0]["to"][0]["ipBlock"].pop("except")
+        self.refused(metadata, f"pull-model to the cloud's metadata: {refuse}: TCP 443")
+
+    def test_the_namespace_is_the_same_wherever_it_is_named(self):
+        def rename(render):
+            render.of_kind("Namespace")[0]["metadata"]["name"] = "videos"
+        self.refused(rename, "expected namespace videos, found cogwheel in 'sum(", self.plain)
+        self.refused(rename, "found cogwheel in '*/ns/cogwheel/sa/orchestrator'", self.secured)
+
+    def test_everything_is_in_the_namespace(self):
+        self.refused(lambda render: render.named("NetworkPolicy", "dns")["metadata"].pop("namespace"), "expected namespace cogwheel")
+
+    def test_a_path_that_nobody_thought_of_is_refused_by_default(self):
+        stranger = network.Peer("x", "other", {}, network.place("other"))
+        denoiser = network.own_pods(self.plain)[0]
+        policies = self.plain.of_kind("NetworkPolicy")
+        self.assertFalse(network.allowed(policies, "cogwheel", stranger, denoiser, "TCP", 50051))
+        self.assertTrue(network.allowed([], "cogwheel", stranger, denoiser, "TCP", 50051))
+
+
+class Schemas(unittest.TestCase):
+    def refused(self, document, expected):
+        messages, _ = schemas.check([document])
+        self.assertTrue([message for message in messages if expected in message], messages)
+
+    def test_kubernetes_kinds_are_checked_in_every_version(self):
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [{"port": 1}]}}
+        self.assertEqual(schemas.check([service]), ([], []))
+        service["spec"]["ports"][0]["appProtocols"] = "x"
+        for version in schemas.VERSIONS:
+            self.refused(service, f"Service a: Kubernetes {version}: spec.ports.0: Additional properties")
+        budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "a"},
+                  "spec": {"maxUnavailable": {}}}
+        self.refused(budget, "spec.maxUnavailable")
+
+    def test_a_kind_that_a_later_version_dropped_or_an_older_had_not_is_refused(self):
+        newer = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "a"}, "spec": {}}
+        self.refused(newer, "Kubernetes 1.31.0: expected a kind that it has")
+
+    def test_custom_resources_are_checked_as_far_as_schemas_are_known(self):
+        scaled = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "a"},
+                  "spec": {"scaleTargetRef": {"name": "b"}, "triggers": []}}
+        self.assertEqual(schemas.check([scaled]), ([], []))
+        self.refused({**scaled, "spec": {**scaled["spec"], "pollingInterval": "1"}}, "pollingInterval must be integer")
+        self.refused({**scaled, "spec": {**scaled["spec"], "pollingIntervall": 1}}, "spec/pollingIntervall: unknown key")
+        self.refused({**scaled, "apiVersion": "keda.sh/v1"}, "expected a kind that @kubernetes-models/keda has")
+        server = {"apiVersion": "policy.linkerd.io/v1beta3", "kind": "Server", "metadata": {"name": "a"}, "spec": {}}
+        self.assertEqual(schemas.check([server]), ([], ["policy.linkerd.io/v1beta3 Server"]))
+
+
+def find(items, name):
+    return next(item for item in items if item["name"] == name)
+
+
+if __name__ == "__main__":
+    unittest.main()
