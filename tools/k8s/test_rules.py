@@ -4,13 +4,14 @@ import copy
 import shutil
 import unittest
 
+import images
 import kustomize
 import rules
 import schemas
 from manifests import Render, pod
 from rules import network, settings
 
-TABLE = settings.read((kustomize.ROOT / "README.md").read_text())
+DOCUMENTED = rules.documented(kustomize.ROOT)
 
 
 class Rules(unittest.TestCase):
@@ -26,7 +27,7 @@ class Rules(unittest.TestCase):
         render = render or self.plain
         wrong = Render(render.name, render.components, copy.deepcopy(render.documents))
         change(wrong)
-        fresh = set(rules.check(wrong, TABLE)) - set(rules.check(render, TABLE))
+        fresh = set(rules.check(wrong, DOCUMENTED)) - set(rules.check(render, DOCUMENTED))
         self.assertTrue([message for message in fresh if expected in message], f"expected '{expected}', found {fresh}")
 
     def of_denoiser(self, change, expected):
@@ -172,6 +173,12 @@ class Rules(unittest.TestCase):
         self.refused(rename, "expected namespace videos, found cogwheel in 'sum(", self.plain)
         self.refused(rename, "found cogwheel in '*/ns/cogwheel/sa/orchestrator'", self.secured)
 
+    def test_queries_ask_for_metrics_that_there_are(self):
+        def query(render):
+            trigger = render.named("ScaledObject", "vae")["spec"]["triggers"][1]["metadata"]
+            trigger["query"] = trigger["query"].replace("cogwheel_queue_depth", "cogwheel_queue_length")
+        self.refused(query, "cogwheel_queue_length: expected a metric")
+
     def test_everything_is_in_the_namespace(self):
         self.refused(lambda render: render.named("NetworkPolicy", "dns")["metadata"].pop("namespace"), "expected namespace cogwheel")
 
@@ -181,6 +188,21 @@ class Rules(unittest.TestCase):
         policies = self.plain.of_kind("NetworkPolicy")
         self.assertFalse(network.allowed(policies, "cogwheel", stranger, denoiser, "TCP", 50051))
         self.assertTrue(network.allowed([], "cogwheel", stranger, denoiser, "TCP", 50051))
+
+
+class Images(unittest.TestCase):
+    def test_each_image_is_a_target_with_its_entrypoint_and_user(self):
+        dockerfile = (kustomize.ROOT / "Dockerfile").read_text()
+        services = {"orchestrator", "text-encoder", "denoiser", "vae", "cogwheel"}
+        check = lambda text: list(images.targets(text, services))
+        self.assertEqual(check(dockerfile), [])
+        cases = [("AS vae", "AS vea", "expected a target vae"), ("USER 65532:65532", "USER root", "expected USER 65532"),
+                 ('["/usr/local/bin/cogwheel-vae"]', '["/usr/local/bin/cogwheel-denoiser"]', "expected a target vae"),
+                 ('ENTRYPOINT ["/usr/local/bin/cogwheel-vae"]', "", "expected a target vae")]
+        for old, new, expected in cases:
+            with self.subTest(new):
+                found = check(dockerfile.replace(old, new))
+                self.assertTrue([message for message in found if expected in message], found)
 
 
 class Schemas(unittest.TestCase):

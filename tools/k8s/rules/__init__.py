@@ -1,13 +1,17 @@
 """What must hold of every render. Each rule takes a render and gives messages on what does not."""
 
-from rules import network, services, settings, storage, workloads
+from rules import metrics, network, services, settings, storage, workloads
 
-RULES = (workloads.check, services.check, settings.check, storage.check, network.check)
+ALONE = workloads.check, services.check, storage.check, network.check
 
 
-def check(render, table):
-    """Messages of all rules; `table` is the README's, of settings."""
-    messages = []
-    for rule in RULES:
-        messages += rule(render, table) if rule is settings.check else rule(render)
-    return messages
+def documented(root):
+    """What the project's pages say there is, which tests hold to the binaries: settings and metrics."""
+    return settings.read((root / "README.md").read_text()), metrics.read(root / "docs" / "METRICS.md")
+
+
+def check(render, documented):
+    """Messages of all rules."""
+    settings_table, metrics_table = documented
+    messages = [message for rule in ALONE for message in rule(render)]
+    return messages + list(settings.check(render, settings_table)) + list(metrics.check(render, metrics_table))

@@ -6,25 +6,19 @@ import re
 from manifests import containers, environment, identity, is_for_cuda, pod, quantity, service_of
 
 LETTERS = {"orchestrator": "O", "text-encoder": "T", "denoiser": "D", "vae": "V"}
-COLUMNS = ["flag", "environment", "default", "of", "what"]
+COLUMNS = "flag", "environment", "of"
 LISTENERS = {"COGWHEEL_LISTEN": "grpc", "COGWHEEL_ADMIN_LISTEN": "admin"}
 
 
 def read(readme):
     """{(letter, flag or variable)} of the table under the mark `<!-- settings -->`."""
     _, _, text = readme.partition("<!-- settings -->")
+    text = text.partition("</details>")[0].replace("\\|", " ")
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in re.findall(r"^\|.*\|$", text, re.M)]
-    if not rows or rows[0] != COLUMNS:
-        raise ValueError(f"README.md: expected a table of settings with {COLUMNS}, found {rows[:1]}")
-    found = set()
-    for row in rows[2:]:
-        # A default may hold the separator, so cells are found by their form.
-        letters = next((cell for cell in row if re.fullmatch("[SOTDV]+", cell)), None)
-        names = re.findall(r"`(--[\w-]+|COGWHEEL_\w+)`", " ".join(row[:2]))
-        if letters is None:
-            break  # another table
-        found |= {(letter, name) for letter in letters for name in names}
-    return found
+    if not rows or not set(COLUMNS) <= set(rows[0]):
+        raise ValueError(f"README.md: expected a table of settings with {', '.join(COLUMNS)}, found {rows[:1]}")
+    flag, variable, letters = (rows[0].index(column) for column in COLUMNS)
+    return {(letter, row[column].strip("`")) for row in rows[2:] for letter in row[letters] for column in (flag, variable)}
 
 
 def check(render, table):
