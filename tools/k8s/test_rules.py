@@ -19,15 +19,16 @@ class Rules(unittest.TestCase):
     def setUpClass(cls):
         shutil.copytree(kustomize.K8S, kustomize.SCRATCH, dirs_exist_ok=True)
         program, also = kustomize.kubectl(), ["../../pull-model"]
-        cls.plain = kustomize.render(program, None, ("keda", "headless", "servicemonitor", "linkerd"), also)
+        cls.plain = kustomize.render(program, None, ("keda", "headless", "servicemonitor", "linkerd", "gateway"), also)
         cls.secured = kustomize.render(program, None, ("tls", "istio", "cuda"))
+        cls.before = {render.name: set(rules.check(render, DOCUMENTED)) for render in (cls.plain, cls.secured)}
 
     def refused(self, change, expected, render=None):
         """Made wrong by `change`, the render gives a message that it did not give before and that holds `expected`."""
         render = render or self.plain
         wrong = Render(render.name, render.components, copy.deepcopy(render.documents))
         change(wrong)
-        fresh = set(rules.check(wrong, DOCUMENTED)) - set(rules.check(render, DOCUMENTED))
+        fresh = set(rules.check(wrong, DOCUMENTED)) - self.before[render.name]
         self.assertTrue([message for message in fresh if expected in message], f"expected '{expected}', found {fresh}")
 
     def of_denoiser(self, change, expected):
@@ -103,6 +104,8 @@ class Rules(unittest.TestCase):
         self.refused(variable("STAGE_LOOKUP", "http"), "expected dns for a headless Service")
         self.refused(variable("STAGE_TLS", "s"), "expected COGWHEEL_STAGE_CA")
         self.refused(variable("STAGE_TLS", ""), "expected TLS", self.secured)
+        route = lambda render: render.named("GRPCRoute", "api")["spec"]["rules"][0]["backendRefs"][0].update(port=9090)
+        self.refused(route, "expected a Service orchestrator with port 9090")
 
     def test_variables_and_flags_are_settings_of_that_service(self):
         self.of_denoiser(lambda _, it: it["env"].append({"name": "COGWHEEL_VARIANTS", "value": "1"}), "COGWHEEL_VARIANTS")

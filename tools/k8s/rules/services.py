@@ -21,6 +21,11 @@ def check(render):
         target = scaled["spec"]["scaleTargetRef"]["name"]
         if render.named("Deployment", target) is None:
             yield f"{identity(scaled)}: expected a Deployment {target}"
+    for route in render.of_kind("GRPCRoute"):
+        for backend in (item for rule in route["spec"]["rules"] for item in rule["backendRefs"]):
+            service = render.named("Service", backend["name"])
+            if service is None or backend["port"] not in [port["port"] for port in service["spec"]["ports"]]:
+                yield f"{identity(route)}: expected a Service {backend['name']} with port {backend['port']}"
     for monitor in render.of_kind("ServiceMonitor"):
         yield f"{identity(monitor)}: expected a PodMonitor: the admin port is in no Service"
 
