@@ -4,10 +4,8 @@ import copy
 import shutil
 import unittest
 
-import images
 import kustomize
 import rules
-import schemas
 from manifests import Render, pod
 from rules import network, settings
 
@@ -191,51 +189,6 @@ class Rules(unittest.TestCase):
         policies = self.plain.of_kind("NetworkPolicy")
         self.assertFalse(network.allowed(policies, "cogwheel", stranger, denoiser, "TCP", 50051))
         self.assertTrue(network.allowed([], "cogwheel", stranger, denoiser, "TCP", 50051))
-
-
-class Images(unittest.TestCase):
-    def test_each_image_is_a_target_with_its_entrypoint_and_user(self):
-        dockerfile = (kustomize.ROOT / "Dockerfile").read_text()
-        services = {"orchestrator", "text-encoder", "denoiser", "vae", "cogwheel"}
-        check = lambda text: list(images.targets(text, services))
-        self.assertEqual(check(dockerfile), [])
-        cases = [("AS vae", "AS vea", "expected a target vae"), ("USER 65532:65532", "USER root", "expected USER 65532"),
-                 ('["/usr/local/bin/cogwheel-vae"]', '["/usr/local/bin/cogwheel-denoiser"]', "expected a target vae"),
-                 ('ENTRYPOINT ["/usr/local/bin/cogwheel-vae"]', "", "expected a target vae")]
-        for old, new, expected in cases:
-            with self.subTest(new):
-                found = check(dockerfile.replace(old, new))
-                self.assertTrue([message for message in found if expected in message], found)
-
-
-class Schemas(unittest.TestCase):
-    def refused(self, document, expected):
-        messages, _ = schemas.check([document])
-        self.assertTrue([message for message in messages if expected in message], messages)
-
-    def test_kubernetes_kinds_are_checked_in_every_version(self):
-        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [{"port": 1}]}}
-        self.assertEqual(schemas.check([service]), ([], []))
-        service["spec"]["ports"][0]["appProtocols"] = "x"
-        for version in schemas.VERSIONS:
-            self.refused(service, f"Service a: Kubernetes {version}: spec.ports.0: Additional properties")
-        budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "a"},
-                  "spec": {"maxUnavailable": {}}}
-        self.refused(budget, "spec.maxUnavailable")
-
-    def test_a_kind_that_a_later_version_dropped_or_an_older_had_not_is_refused(self):
-        newer = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "a"}, "spec": {}}
-        self.refused(newer, "Kubernetes 1.31.0: expected a kind that it has")
-
-    def test_custom_resources_are_checked_as_far_as_schemas_are_known(self):
-        scaled = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "a"},
-                  "spec": {"scaleTargetRef": {"name": "b"}, "triggers": []}}
-        self.assertEqual(schemas.check([scaled]), ([], []))
-        self.refused({**scaled, "spec": {**scaled["spec"], "pollingInterval": "1"}}, "pollingInterval must be integer")
-        self.refused({**scaled, "spec": {**scaled["spec"], "pollingIntervall": 1}}, "spec/pollingIntervall: unknown key")
-        self.refused({**scaled, "apiVersion": "keda.sh/v1"}, "expected a kind that @kubernetes-models/keda has")
-        server = {"apiVersion": "policy.linkerd.io/v1beta3", "kind": "Server", "metadata": {"name": "a"}, "spec": {}}
-        self.assertEqual(schemas.check([server]), ([], ["policy.linkerd.io/v1beta3 Server"]))
 
 
 def find(items, name):
