@@ -14,7 +14,7 @@ PROVIDER ?= cpu
 .PHONY: help setup demo eval-demo test test-browser test-readme verify k8s-verify images fix bench settings proto
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 setup: ## bring ONNX Runtime into .runtime/
 	@$(PYTHON) tools/setup_runtime.py
