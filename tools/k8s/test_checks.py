@@ -9,6 +9,7 @@ import unittest.mock
 import binaries
 import images
 import kustomize
+import observability
 import schemas
 
 
@@ -47,6 +48,16 @@ class Images(unittest.TestCase):
             with self.subTest(new):
                 found = check(dockerfile.replace(old, new))
                 self.assertTrue([message for message in found if expected in message], found)
+
+
+class Observability(unittest.TestCase):
+    def test_rules_that_are_not_those_of_the_plain_file_are_noticed(self):
+        self.assertEqual(observability.check(), [])
+        with tempfile.TemporaryDirectory() as folder:
+            other = pathlib.Path(folder) / "alerts.yaml"
+            other.write_text(observability.PLAIN.read_text().replace("for: 5m", "for: 6m"))
+            with unittest.mock.patch.object(observability, "PLAIN", other):
+                self.assertEqual(len(observability.check()), 1)
 
 
 class Schemas(unittest.TestCase):
