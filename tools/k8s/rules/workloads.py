@@ -8,6 +8,8 @@ PROBES = "startupProbe", "livenessProbe", "readinessProbe"
 LIVE, READY = "live", ""
 EXPECTED_PROBES = {"startupProbe": LIVE, "livenessProbe": LIVE, "readinessProbe": READY}
 DEFAULT_GRACE_SECONDS = 30
+# What a process takes at most once its grace time is over: cut work ends, the last bytes and spans are sent.
+END_SECONDS = 10
 
 
 def check(render):
@@ -84,8 +86,8 @@ def grace(render, deployment):
             continue
         drain = int(environment(render, container).get("COGWHEEL_GRACE_SECONDS") or DEFAULT_GRACE_SECONDS)
         whole = pod(deployment).get("terminationGracePeriodSeconds", 30)
-        if whole <= sleep + drain:
-            yield f"terminationGracePeriodSeconds: expected more than {sleep} + {drain}, found {whole}"
+        if whole < sleep + drain + END_SECONDS:
+            yield f"terminationGracePeriodSeconds: expected at least {sleep} + {drain} + {END_SECONDS}, found {whole}"
 
 
 def disruption(render, deployment):
