@@ -8,10 +8,14 @@ VERIFY := .venv/verify
 BENCH := .venv/bench
 README := .venv/readme
 K8S := .venv/k8s
+EXAMPLE := .venv/example
+CLUSTER := .venv/cluster
 # Of `make images`.
 PROVIDER ?= cpu
+# Tests in Python: of unittest alone, and of debug builds.
+PYTHON_TEST = PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(CURDIR)/$(EXAMPLE):$(CURDIR)/$(CLUSTER):$(CURDIR)/tests $(PYTHON)
 
-.PHONY: help setup demo eval-demo test test-browser test-readme verify k8s-verify images fix bench settings proto
+.PHONY: help setup demo eval-demo test test-browser test-readme test-python verify k8s-verify images fix bench settings proto
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -37,6 +41,10 @@ test-browser: setup ## drive the page of `cogwheel serve` in headless Chromium; 
 
 test-readme: setup $(README)/.ready ## run the README's commands, but for those that need a network, GPU or cluster
 	$(PYTHON) tests/readme/run.py
+
+test-python: setup $(EXAMPLE)/.ready $(CLUSTER)/.ready ## run the client in examples/python against a server
+	$(CARGO) build --locked --package cogwheel
+	$(PYTHON_TEST) -m unittest discover --start-directory tests/python
 
 verify: $(VERIFY)/.ready ## formatting, lints, docs, dependencies and protos; changes nothing
 	$(CARGO) fmt --all --check
@@ -74,6 +82,10 @@ $(VERIFY)/.ready: tools/verify/requirements.txt
 $(BENCH)/.ready: tools/bench/requirements.txt
 $(README)/.ready: tools/readme/requirements.txt
 $(K8S)/.ready: tools/k8s/requirements.txt
+$(CLUSTER)/.ready: tools/cluster/requirements.txt
+$(EXAMPLE)/.ready: examples/python/requirements.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade --require-hashes --target $(EXAMPLE) -r $<
+	@touch $@
 .venv/%/.ready: tools/%/requirements.txt
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade --target .venv/$* -r $<
 	@touch $@
