@@ -15,7 +15,7 @@ PROVIDER ?= cpu
 # Tests in Python: of unittest alone, and of debug builds.
 PYTHON_TEST = PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(CURDIR)/$(EXAMPLE):$(CURDIR)/$(CLUSTER):$(CURDIR)/tests $(PYTHON)
 
-.PHONY: help setup demo eval-demo test test-browser test-readme test-python verify k8s-verify images fix bench settings proto
+.PHONY: help setup demo eval-demo test test-browser test-readme test-python verify k8s-verify images fix bench settings proto release-protos
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -52,7 +52,7 @@ verify: $(VERIFY)/.ready ## formatting, lints, docs, dependencies and protos; ch
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 	$(VERIFY)/bin/cargo-deny --log-level error --locked check bans licenses sources
 	$(VERIFY)/bin/cargo-shear
-	cd protos && ../$(VERIFY)/bin/buf lint
+	cd protos && ../$(VERIFY)/bin/buf lint && ../$(VERIFY)/bin/buf breaking --against released.binpb
 
 k8s-verify: $(K8S)/.ready tools/k8s/node_modules/.package-lock.json ## render the manifests of k8s/ and check them; asks no cluster
 	PYTHONPATH=$(K8S):tools/k8s $(PYTHON) -m unittest discover --start-directory tools/k8s
@@ -77,6 +77,9 @@ settings: ## write the tables of settings and metrics
 
 proto: ## generate the gRPC code from protos/
 	COGWHEEL_WRITE_GENERATED=1 $(CARGO) test --locked --quiet --package cogwheel-protos
+
+release-protos: $(VERIFY)/.ready ## let `make verify` hold clients' code to protos/ as it is now
+	cd protos && ../$(VERIFY)/bin/buf build --exclude-source-info --output released.binpb
 
 $(VERIFY)/.ready: tools/verify/requirements.txt
 $(BENCH)/.ready: tools/bench/requirements.txt
