@@ -13,9 +13,9 @@ CLUSTER := .venv/cluster
 # Of `make images`.
 PROVIDER ?= cpu
 # Tests in Python: of unittest alone, and of debug builds.
-PYTHON_TEST = PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(CURDIR)/$(EXAMPLE):$(CURDIR)/$(CLUSTER):$(CURDIR)/tests $(PYTHON)
+PYTHON_TEST = GRPC_VERBOSITY=NONE PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(CURDIR)/$(EXAMPLE):$(CURDIR)/$(CLUSTER):$(CURDIR)/tests $(PYTHON)
 
-.PHONY: help setup demo eval-demo test test-browser test-readme test-python verify k8s-verify images fix bench settings proto release-protos
+.PHONY: help setup demo eval-demo test test-browser test-readme test-python verify k8s-verify images fix bench settings proto release-protos test-mesh
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ test-readme: setup $(README)/.ready ## run the README's commands, but for those 
 test-python: setup $(EXAMPLE)/.ready $(CLUSTER)/.ready ## run the client in examples/python against a server
 	$(CARGO) build --locked --package cogwheel
 	$(PYTHON_TEST) -m unittest discover --start-directory tests/python
+
+test-mesh: setup $(EXAMPLE)/.ready $(CLUSTER)/.ready ## run the services in a mesh of Envoys, two replicas of denoiser and vae
+	$(CARGO) build --locked --workspace --bins
+	$(PYTHON_TEST) -m unittest discover --start-directory tests/mesh --top-level-directory tests
 
 verify: $(VERIFY)/.ready ## formatting, lints, docs, dependencies and protos; changes nothing
 	$(CARGO) fmt --all --check
