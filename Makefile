@@ -15,7 +15,7 @@ PROVIDER ?= cpu
 # Tests in Python: of unittest alone, and of debug builds.
 PYTHON_TEST = GRPC_VERBOSITY=NONE PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(CURDIR)/$(EXAMPLE):$(CURDIR)/$(CLUSTER):$(CURDIR)/tests $(PYTHON)
 
-.PHONY: help setup demo eval-demo test test-browser test-readme test-python verify k8s-verify images fix bench settings proto release-protos test-mesh
+.PHONY: help setup demo eval-demo test test-browser test-readme test-python verify k8s-verify images fix bench settings proto release-protos test-mesh soak
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ test-python: setup $(EXAMPLE)/.ready $(CLUSTER)/.ready ## run the client in exam
 test-mesh: setup $(EXAMPLE)/.ready $(CLUSTER)/.ready ## run the services in a mesh of Envoys, two replicas of denoiser and vae
 	$(CARGO) build --locked --workspace --bins
 	$(PYTHON_TEST) -m unittest discover --start-directory tests/mesh --top-level-directory tests
+
+SOAK_SECONDS ?= 120
+soak: setup $(EXAMPLE)/.ready $(CLUSTER)/.ready ## two minutes of 40 clients, while every process is restarted; SOAK_SECONDS=20 for a short form
+	$(CARGO) build --locked --workspace --bins
+	$(PYTHON_TEST) -m soak.soak --seconds $(SOAK_SECONDS)
 
 verify: $(VERIFY)/.ready ## formatting, lints, docs, dependencies and protos; changes nothing
 	$(CARGO) fmt --all --check

@@ -48,12 +48,12 @@ class Server:
         request = adapter_pb2.ListAdaptersRequest()
         return self.adapter_service.ListAdapters(request, timeout=timeout, metadata=self.metadata).adapters
 
-    def generate(self, request, timeout, patience=0):
+    def generate(self, request, timeout, patience=0, refused=lambda error, pause: None):
         """The responses to a request, as they come; leaving the loop over them cancels the work in every stage.
 
         All is over, for client and server, after `timeout` seconds. As long as the request has not been accepted it is
         made again: when a full or draining server says that it should be, and, for `patience` seconds, when nobody
-        answers at the address.
+        answers at the address. `refused(error, pause)` is told before each pause.
         """
         start = time.monotonic()
         accepted = False
@@ -65,13 +65,15 @@ class Server:
                     accepted = True
                     yield response
                 return
-            except grpc.RpcError as error:
+            except grpc.RpcError as caught:
+                error = caught
                 waited = time.monotonic() - start
                 pause = pause_before_retry(error, waited < patience)
                 if accepted or pause is None or waited + pause >= timeout:
                     raise
             finally:
                 call.cancel()  # of no effect where it is over
+            refused(error, pause)
             time.sleep(pause)
 
 

@@ -85,9 +85,10 @@ def run(given):
             for found in server.adapters():
                 print(f"{found.name}  {found.num_targets} of {found.num_targets_of_model} layers, {found.layout}")
             return
-        responses = server.generate(request_of(given), given.timeout, given.patience)
+        progress = Progress()
+        responses = server.generate(request_of(given), given.timeout, given.patience, progress.refused)
         try:
-            save(responses, given.output, Progress())
+            save(responses, given.output, progress)
         finally:
             responses.close()  # cancels what has not ended
     print(given.output)

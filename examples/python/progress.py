@@ -34,6 +34,9 @@ class Progress:
         elif kind == "video_completed":
             self.line(f"made in {event.seconds:.1f} s")
 
+    def refused(self, error, pause):
+        self.line(f"note: asking again in {pause:g} s: {error.details()}")
+
     def bar(self, done, of, words):
         if self.has_bar:
             filled = WIDTH * done // max(of, 1)

@@ -7,7 +7,7 @@ from fleet.process import ROOT
 
 sys.path.insert(0, str(ROOT / "examples" / "python"))
 
-from client import Server  # noqa: E402, F401
+from client import Server, pause_before_retry  # noqa: E402, F401
 from stubs import adapter_pb2, generation_pb2  # noqa: E402, F401
 
 PROMPT = "a red circle moving left on a dark background"
@@ -20,10 +20,12 @@ class Made:
     bytes: bytearray = field(default_factory=bytearray)
     steps: int = 0
     notices: list = field(default_factory=list)
+    is_accepted: bool = False
     is_complete: bool = False
 
     def add(self, response):
         kind = response.WhichOneof("event")
+        self.is_accepted = True  # the first event says so
         if kind in ("artifact", "latents", "frames"):
             self.bytes += getattr(response, kind).chunk
         elif kind == "step_completed":

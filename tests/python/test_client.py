@@ -73,9 +73,13 @@ class Client(unittest.TestCase):
 
     def test_what_is_refused_for_now_is_asked_again_when_the_server_says(self):
         full, draining = refusal(code_pb2.RESOURCE_EXHAUSTED, 0.1), refusal(code_pb2.UNAVAILABLE, 0.1)
-        scripted = Scripted(full, draining)
-        self.assertEqual(len(self.generate(f"http://127.0.0.1:{self.serve(scripted)}", timeout=2)), 1)
+        scripted, told = Scripted(full, draining), []
+        with Server(f"http://127.0.0.1:{self.serve(scripted)}") as server:
+            tell = lambda error, pause: told.append((error.code(), pause))
+            responses = server.generate(generation_pb2.GenerateVideoRequest(), timeout=2, refused=tell)
+            self.assertEqual(len(list(responses)), 1)
         self.assertEqual(scripted.calls, 3)
+        self.assertEqual(told, [(grpc.StatusCode.RESOURCE_EXHAUSTED, 0.1), (grpc.StatusCode.UNAVAILABLE, 0.1)])
         # A deadline is for all tries together; on the wire it is rounded.
         self.assertLess(scripted.time_remaining, 2 - 0.15)
 
