@@ -11,22 +11,25 @@ from fleet.ports import free_port
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-PROGRAMS = TARGET / os.environ.get("PROFILE", "debug")
+PROGRAMS = TARGET / "debug"
 # None needs so long, whatever else the machine does.
 PATIENCE_SECONDS = 120
 
 
 class Process:
-    """A program whose output goes to a file; it is killed at the end of the `with`, where it still runs."""
+    """A program whose output goes to `log`, and all else beside that; killed at the end of the `with`, where it still runs."""
 
     def __init__(self, command, log):
         self.command, self.log = [str(word) for word in command], log
+        # What is killed leaves its temporary files.
+        self.environment = os.environ | {"TMPDIR": str(log.parent)}
         self.start()
 
     def start(self):
         """Starts it, or starts it again."""
         with self.log.open("ab") as log:
-            self.running = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT)
+            self.running = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
+                                            env=self.environment)
 
     def __enter__(self):
         return self
@@ -81,8 +84,11 @@ class Service(Process):
     def url(self):
         return f"http://{self.address}"
 
-    def wait_until_ready(self):
-        with grpc.insecure_channel(self.address, [("grpc.max_reconnect_backoff_ms", 100)]) as channel:
+    def wait_until_ready(self, credentials=None):
+        options = [("grpc.max_reconnect_backoff_ms", 100)]
+        open_one = lambda: (grpc.secure_channel(self.address, credentials, options) if credentials
+                            else grpc.insecure_channel(self.address, options))
+        with open_one() as channel:
             self.wait_for(lambda: is_serving(channel), f"{self.name} to serve")
         return self
 

@@ -28,11 +28,12 @@ class Mesh:
         for service, count in STAGES.items():
             for number in range(1, count + 1):
                 self.add(f"{service}-{number}", service, stage, callers=["orchestrator"])
-        routes = [Route(service, self.ports(service)) for service in STAGES]
-        addresses = [word for route in routes for word in (f"--{route.service}", route.url)]
-        adapters = ["--adapter-dir", DEMO / "adapters", "--max-generations", "64"]
-        self.add("orchestrator-1", "orchestrator", ["--model", DEMO / "model", *adapters, *addresses],
-                 callers=["gateway"], routes=routes)
+        self.routes = [Route(service, self.ports(service)) for service in STAGES]
+        addresses = [word for route in self.routes for word in (f"--{route.service}", route.url)]
+        flags = ["--model", DEMO / "model", "--adapter-dir", DEMO / "adapters", *addresses]
+        # A test waits until a whole stage is given up.
+        limits = ["--max-generations", "64", "--stage-patience-seconds", "10"]
+        self.add("orchestrator-1", "orchestrator", flags + limits, callers=["gateway"], routes=self.routes)
         way_in = Route("orchestrator", self.ports("orchestrator"))
         self.sidecars["gateway"] = self.ends.enter_context(
             Sidecar("gateway", "gateway", self.authority, self.folder, routes=[way_in]))

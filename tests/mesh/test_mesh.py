@@ -145,11 +145,13 @@ class MeshTest(unittest.TestCase):
             self.assert_same(request(seed=seed))
         self.until(lambda: len(left.calls(DENOISE)) >= before + 6, "six calls of the other denoiser")
         self.until(lambda: ejected() > ejected_before, "an outlier that is ejected")
-        calls = way_out.calls(DENOISE)[ended:]
-        # The mesh asks another where nothing had begun, and leaves what had to the orchestrator.
-        self.assertTrue(any(call["attempts"] > 1 and call["status"] == 0 for call in calls), calls)
-        cut = [call for call in calls if call["status"] not in (0, None) and call["sent"] > 0]
-        self.assertTrue(cut, calls)
+        # The mesh asks another where nothing had begun, also once it has let the outlier in again.
+        calls = lambda: way_out.calls(DENOISE)[ended:]
+        retried = lambda: any(call["attempts"] > 1 and call["status"] == 0 for call in calls())
+        self.until(lambda: retried() or not self.assert_same(request()), "a call that is made again")
+        # What had begun (UR: reset from there) it leaves to the orchestrator.
+        cut = [call for call in calls() if "UR" in call["flags"]]
+        self.assertTrue(cut, calls())
         self.assertEqual({call["attempts"] for call in cut}, {1}, cut)
 
     def test_a_denoiser_that_is_restarted_costs_no_generation(self):
@@ -167,6 +169,20 @@ class MeshTest(unittest.TestCase):
             make(self.server, request(), timeout=PATIENCE_SECONDS)
         self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
         self.assertIn("denoiser", caught.exception.details())
+        self.assert_retries_are_few()
+
+    def assert_retries_are_few(self):
+        """Of a hundred calls at once that all fail only some are made again, though each might be, twice."""
+        way_out = self.mesh.sidecars["orchestrator-1"]
+        count = lambda name: way_out.count(f"cluster.denoiser.upstream_rq_{name}")
+        before, refused = count("retry"), count("retry_overflow")
+        route = next(route for route in self.mesh.routes if route.service == "denoiser")
+        with grpc.insecure_channel(f"127.0.0.1:{route.port}") as channel, Parallel(100) as parallel:
+            for _ in range(100):
+                parallel.start(is_serving, channel)
+            self.assertFalse(any(parallel.results()))
+        self.assertGreater(count("retry_overflow") - refused, 0)
+        self.assertLess(count("retry") - before, 100)
 
     def comes_back(self, service):
         """Starts it, where it does not run, and waits until the mesh sends work there again."""
