@@ -67,17 +67,18 @@ impl Drop for Call {
             // Dropped on the way: nobody is there any more to tell.
             _ => Code::Cancelled,
         });
-        match code {
-            Code::DeadlineExceeded => cancelled(self.service, Cancelled::Deadline),
-            Code::Cancelled => cancelled(self.service, Cancelled::Client),
-            _ => {}
-        }
         let Self { service, method, .. } = self;
         METRICS.in_flight.get_or_create(&[("service", service)]).dec();
         let method = std::mem::take(method);
         let labels = Method { service, method: method.clone() };
         METRICS.request_duration.get_or_create(&labels).observe(took.as_secs_f64());
         METRICS.requests.get_or_create(&Request { service, method, code: name(code) }).inc();
+        // Last, so that whoever reads of one that left reads of the request, too.
+        match code {
+            Code::DeadlineExceeded => cancelled(service, Cancelled::Deadline),
+            Code::Cancelled => cancelled(service, Cancelled::Client),
+            _ => {}
+        }
     }
 }
 
