@@ -88,10 +88,10 @@ fn generate_is_quiet_and_serve_is_not() {
 #[test]
 fn options_that_cannot_be_honoured_yet_are_refused_by_name() {
     let generate: [(&[&str], &str); 2] = [
-        (&["--execution-provider", "cuda"], "expected fp32 with cuda, found auto"),
+        (&["--execution-provider", "cuda"], "expected fp32, fp16 or bf16 with cuda, found auto"),
         (
-            &["--execution-provider", "cuda", "--precision", "bf16"],
-            "--precision: this build cannot honour it: expected fp32 with cuda, found bf16",
+            &["--execution-provider", "cuda", "--precision", "int8"],
+            "--precision: this build cannot honour it: expected fp32, fp16 or bf16 with cuda, found int8",
         ),
     ];
     for (options, expected) in generate {

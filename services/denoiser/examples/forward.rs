@@ -4,7 +4,7 @@
 //! seconds of all forwards within ONNX Runtime, `save FILE` with `saved` when the last prediction
 //! is there as raw fp32; ends with its input. `tools/bench/transformer.py` drives it.
 //!
-//!     forward FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit] [int8]
+//!     forward FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit] [int8] [cuda] [fp16 | bf16]
 
 use std::{io::BufRead as _, path::Path, time::Instant};
 
@@ -12,25 +12,32 @@ use anyhow::Context as _;
 use cogwheel_denoiser::transformer::Transformer;
 use cogwheel_engine::{CancellationToken, Provider, Runtime, SessionOptions};
 use cogwheel_models::{config::TransformerConfig, transformer};
-use cogwheel_tensor::Tensor;
+use cogwheel_service::{LogArgs, LogFormat};
+use cogwheel_tensor::{DType, Tensor};
 use cogwheel_weights::Weights;
 
 fn main() -> anyhow::Result<()> {
+    // What ONNX Runtime warns of.
+    let logs = LogArgs { log: "warn".to_owned(), log_format: LogFormat::Text };
+    logs.init().map_err(anyhow::Error::msg)?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, inputs, threads, rest @ ..] = arguments.as_slice() else {
         anyhow::bail!(
-            "usage: forward FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit] [int8]"
+            "usage: forward FOLDER INPUTS.safetensors THREADS [unpacked] [no-unit] [int8] [cuda] [fp16 | bf16]"
         );
     };
+    let has = |option: &str| rest.iter().any(|given| given == option);
     let options = SessionOptions {
         threads: Some(threads.parse().context("THREADS")?),
-        provider: Provider::Cpu,
-        prepack: !rest.iter().any(|option| option == "unpacked"),
-        matrix_unit: !rest.iter().any(|option| option == "no-unit"),
-        quantize: rest
-            .iter()
-            .any(|option| option == "int8")
-            .then_some(transformer::is_quantized as fn(&str) -> bool),
+        provider: if has("cuda") { Provider::Cuda } else { Provider::Cpu },
+        arithmetic: match (has("fp16"), has("bf16")) {
+            (true, _) => DType::F16,
+            (_, true) => DType::BF16,
+            _ => DType::F32,
+        },
+        prepack: !has("unpacked"),
+        matrix_unit: !has("no-unit"),
+        quantize: has("int8").then_some(transformer::is_quantized as fn(&str) -> bool),
         variants: false,
     };
     let folder = Path::new(folder);

@@ -2,10 +2,10 @@
 //!
 //! Speaks lines: says `ready`; answers `make N` with the seconds that merging variant N of the adapter (its scale) took and
 //! the bytes it takes, `run N` with the seconds of one forward of it, `run 0` with those of the model as it is, `lease N`
-//! with the seconds until variant N, in memory, is ready to run, `memory` with the process's resident bytes; ends with its
-//! input. `tools/bench/variants.py` drives it.
+//! with the seconds until variant N, in memory, is ready to run, `drop N` with `dropped`, `memory` with the process's resident
+//! bytes; ends with its input. `tools/bench/variants.py` drives it.
 //!
-//!     variants FOLDER INPUTS.safetensors ADAPTER THREADS
+//!     variants FOLDER INPUTS.safetensors ADAPTER THREADS [cuda] [fp16 | bf16]
 
 use std::{collections::HashMap, io::BufRead as _, path::Path, sync::Arc, time::Instant};
 
@@ -14,18 +14,31 @@ use cogwheel_denoiser::transformer::Transformer;
 use cogwheel_engine::{CancellationToken, Provider, Runtime, SessionOptions, Variant};
 use cogwheel_lora::{Adapter, MergeOptions, Recipe, merge};
 use cogwheel_models::config::TransformerConfig;
+use cogwheel_service::{LogArgs, LogFormat};
 use cogwheel_tensor::DType;
 use cogwheel_weights::Weights;
 
 fn main() -> anyhow::Result<()> {
+    // What ONNX Runtime warns of.
+    let logs = LogArgs { log: "warn".to_owned(), log_format: LogFormat::Text };
+    logs.init().map_err(anyhow::Error::msg)?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, inputs, adapter, threads] = arguments.as_slice() else {
-        anyhow::bail!("usage: variants FOLDER INPUTS.safetensors ADAPTER THREADS");
+    let [folder, inputs, adapter, threads, rest @ ..] = arguments.as_slice() else {
+        anyhow::bail!(
+            "usage: variants FOLDER INPUTS.safetensors ADAPTER THREADS [cuda] [fp16 | bf16]"
+        );
+    };
+    let has = |option: &str| rest.iter().any(|given| given == option);
+    let arithmetic = match (has("fp16"), has("bf16")) {
+        (true, _) => DType::F16,
+        (_, true) => DType::BF16,
+        _ => DType::F32,
     };
     let threads: usize = threads.parse().context("THREADS")?;
     let options = SessionOptions {
         threads: Some(threads),
-        provider: Provider::Cpu,
+        provider: if has("cuda") { Provider::Cuda } else { Provider::Cpu },
+        arithmetic,
         variants: true,
         ..SessionOptions::default()
     };
@@ -55,7 +68,7 @@ fn main() -> anyhow::Result<()> {
                 let recipe = Recipe::new(vec![(Arc::clone(&adapter), number as f32)])?;
                 let mut variant = maker.begin();
                 let mut refused = Ok(());
-                let options = MergeOptions { threads, dtype: DType::F32 };
+                let options = MergeOptions { threads, dtype: arithmetic };
                 merge(&weights, &recipe, &options, &|| false, |changed| {
                     refused = variant.add(&changed.name, changed.tensor);
                     match refused {
@@ -76,6 +89,10 @@ fn main() -> anyhow::Result<()> {
                 model.forward(&conditions, &latents, timestep, &token)?;
                 println!("{}", start.elapsed().as_secs_f64());
             }
+            ["drop", number] => {
+                variants.remove(&number.parse()?);
+                println!("dropped");
+            }
             ["lease", number] => {
                 let start = Instant::now();
                 let variant = variants.get(&number.parse()?).cloned();
@@ -87,7 +104,7 @@ fn main() -> anyhow::Result<()> {
                 let pages = statm.split_whitespace().nth(1).context("resident pages")?;
                 println!("{}", pages.parse::<u64>()? * 4096);
             }
-            _ => anyhow::bail!("expected make N, run N, lease N or memory, found '{line}'"),
+            _ => anyhow::bail!("expected make N, run N, lease N, drop N or memory, found '{line}'"),
         }
     }
     Ok(())

@@ -9,13 +9,13 @@ use cogwheel_diffusion::{
     positions::{PositionError, timestep_projection},
 };
 use cogwheel_engine::{
-    CancellationToken, EngineError, Input, Runtime, Session, SessionOptions, Variant, VariantMaker,
-    WeightSource,
+    CancellationToken, EngineError, Input, Placed, Provider, Runtime, Session, SessionOptions,
+    Variant, VariantMaker, WeightSource,
 };
 use cogwheel_graph::GraphError;
 use cogwheel_models::{
     config::TransformerConfig,
-    transformer::{Chunks, io, transformer},
+    transformer::{Chunks, Form, TokenLayout, io, transformer},
 };
 use cogwheel_tensor::{DType, Tensor, TensorError};
 
@@ -56,6 +56,7 @@ pub enum ForwardError {
 pub struct Transformer {
     session: Session,
     config: TransformerConfig,
+    layout: TokenLayout,
     /// fp32 `[1, max_text_seq_length + tokens, inner_dim]`, for the size that the model was made for.
     position_table: Option<Tensor>,
 }
@@ -63,10 +64,12 @@ pub struct Transformer {
 /// What stays the same from step to step: the prompts and the places of the tokens.
 #[derive(Debug)]
 pub struct Conditions {
+    batch: usize,
     /// `[batch, tokens, channels]`.
-    text: Tensor,
+    text: Placed,
     positions: Positions,
-    chunks: Chunks,
+    /// Where the graph takes chunks.
+    chunks: Option<Chunks>,
     /// Of the latents: frames, channels, height, width.
     shape: [usize; 4],
     variant: Option<Variant>,
@@ -81,8 +84,8 @@ impl Conditions {
 }
 
 impl Transformer {
-    /// Builds the graph of `config` in fp32 and makes a session of it; `weights` supplies the
-    /// tensors under their names in the checkpoint.
+    /// Builds the graph of `config` and makes a session of it; `weights` supplies the
+    /// tensors under their names in the checkpoint. Computed in the options' arithmetic; on a GPU all tokens at once.
     ///
     /// # Errors
     /// A config that no graph can be made of, a weight that is missing or unfit, or what ONNX
@@ -93,13 +96,23 @@ impl Transformer {
         weights: &dyn WeightSource,
         options: &SessionOptions,
     ) -> Result<Self, ForwardError> {
-        let model = transformer(config, DType::F32)?;
+        Self::load_in(form(options), runtime, config, weights, options)
+    }
+
+    fn load_in(
+        form: Form,
+        runtime: &Runtime,
+        config: &TransformerConfig,
+        weights: &dyn WeightSource,
+        options: &SessionOptions,
+    ) -> Result<Self, ForwardError> {
+        let model = transformer(config, form)?;
         let session = Session::new(runtime, &model, weights, options)?;
         let position_table = config
             .use_learned_positional_embeddings
             .then(|| positions::learned(config, weights))
             .transpose()?;
-        Ok(Self { session, config: config.clone(), position_table })
+        Ok(Self { session, config: config.clone(), layout: form.layout, position_table })
     }
 
     /// Makes variants of the transformer that [`Self::load`] makes of the same config and options, of weights stored in
@@ -112,7 +125,7 @@ impl Transformer {
         options: &SessionOptions,
         stored: DType,
     ) -> Result<VariantMaker, ForwardError> {
-        Ok(VariantMaker::of(&transformer(config, DType::F32)?, options, stored))
+        Ok(VariantMaker::of(&transformer(config, form(options))?, options, stored))
     }
 
     /// The config that it was built from.
@@ -145,9 +158,24 @@ impl Transformer {
         }
         text.as_f32()?;
         let grid = TokenGrid { frames: frames / p_t, height: height / p, width: width / p };
-        let positions = Positions::new(config, grid, self.position_table.as_ref())?;
-        let chunks = Chunks::new(text.shape()[0], length, grid.token_count())?;
-        Ok(Conditions { text, positions, chunks, shape, variant: None })
+        let positions = Positions::new(config, grid, self.position_table.as_ref(), &self.session)?;
+        self.placed(shape, text, positions, grid)
+    }
+
+    fn placed(
+        &self,
+        shape: [usize; 4],
+        text: Tensor,
+        positions: Positions,
+        grid: TokenGrid,
+    ) -> Result<Conditions, ForwardError> {
+        let (batch, length) = (text.shape()[0], self.config.max_text_seq_length);
+        let chunks = match self.layout {
+            TokenLayout::Chunked => Some(Chunks::new(batch, length, grid.token_count())?),
+            TokenLayout::Whole => None,
+        };
+        let text = self.session.place(text)?;
+        Ok(Conditions { batch, text, positions, chunks, shape, variant: None })
     }
 
     /// What the model predicts for one sample at `timestep` (0 to 999) under each of the prompts:
@@ -173,7 +201,7 @@ impl Transformer {
                 found: vec![latents.len()],
             });
         }
-        let batch = conditions.text.shape()[0];
+        let batch = conditions.batch;
         let tokens = patchify(latents, shape, config.patch_size, config.patch_size_t);
         let features = channels * self.latents_of_patch();
         let count = tokens.len() / features;
@@ -190,7 +218,8 @@ impl Transformer {
         ];
         inputs.extend(ofs.iter().map(|ofs| (io::OFS_PROJECTION, ofs.into())));
         inputs.extend(conditions.positions.inputs());
-        inputs.extend(conditions.chunks.inputs().map(|(name, tensor)| (name, tensor.into())));
+        let chunks = conditions.chunks.iter().flat_map(Chunks::inputs);
+        inputs.extend(chunks.map(|(name, tensor)| (name, tensor.into())));
         let variant = conditions.variant.as_ref();
         let outputs = self.session.run_variant(variant, &inputs, cancellation)?;
         let output = outputs.into_iter().next().ok_or_else(|| ForwardError::Shape {
@@ -224,13 +253,10 @@ impl Transformer {
         let shape = [p_t, config.in_channels, p, p];
         let text = [1, config.max_text_seq_length, config.text_embed_dim];
         let grid = TokenGrid { frames: 1, height: 1, width: 1 };
-        let conditions = Conditions {
-            text: Tensor::from_f32(text, vec![0.0; text.iter().product()])?,
-            positions: Positions::unlearned(config, grid, self.position_table.is_some())?,
-            chunks: Chunks::new(1, config.max_text_seq_length, grid.token_count())?,
-            shape,
-            variant: None,
-        };
+        let text = Tensor::from_f32(text, vec![0.0; text.iter().product()])?;
+        let has_table = self.position_table.is_some();
+        let positions = Positions::unlearned(config, grid, has_table, &self.session)?;
+        let conditions = self.placed(shape, text, positions, grid)?;
         let latents = vec![0.0; shape.iter().product()];
         self.forward(&conditions, &latents, 0, &CancellationToken::new()).map(drop)
     }
@@ -244,6 +270,15 @@ impl Transformer {
         let config = &self.config;
         config.patch_size * config.patch_size * config.patch_size_t.unwrap_or(1)
     }
+}
+
+/// The graph that suits where it is computed.
+fn form(options: &SessionOptions) -> Form {
+    let layout = match options.provider {
+        Provider::Cpu => TokenLayout::Chunked,
+        Provider::Cuda => TokenLayout::Whole,
+    };
+    Form { dtype: options.arithmetic, layout }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
             .iter()
             .any(|option| option == "int8")
             .then_some(is_quantized as fn(&str) -> bool),
-        variants: false,
+        ..SessionOptions::default()
     };
     let folder = Path::new(folder);
     let config = TextEncoderConfig::read(&folder.join("config.json"))?;

@@ -17,7 +17,9 @@ pub use error::EngineError;
 pub use freed::give_back;
 pub use options::{Provider, SessionOptions, matrix_unit};
 pub use runtime::Runtime;
-pub use session::{Input, Output, Session, Variant, VariantInMaking, VariantMaker, WeakVariant};
+pub use session::{
+    Input, Output, Placed, Session, Variant, VariantInMaking, VariantMaker, WeakVariant,
+};
 pub use telemetry::without_telemetry;
 pub use tokio_util::sync::CancellationToken;
 pub use weight_source::WeightSource;

@@ -11,16 +11,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cogwheel_graph::Model;
+use cogwheel_graph::{Model, WeightSlot};
 use cogwheel_tensor::Tensor;
 use ort::session::{OutputSelector, SessionInputValue};
 use tokio_util::sync::CancellationToken;
 
-use crate::{EngineError, Runtime, SessionOptions, WeightSource, runtime::arena};
+use crate::{EngineError, Provider, Runtime, SessionOptions, WeightSource, runtime::arena};
+use create::Supplied;
 use linear::Products;
 use sibling::Siblings;
 use termination::Termination;
-pub use value::{Input, Output};
+pub use value::{Input, Output, Placed};
 pub use variant::{Variant, VariantInMaking, VariantMaker, WeakVariant};
 
 /// A graph with its weights, ready to run.
@@ -28,12 +29,13 @@ pub use variant::{Variant, VariantInMaking, VariantMaker, WeakVariant};
 pub struct Session {
     session: ort::session::Session,
     /// What the session's initializers point into; declared after it, so freed after it.
-    _weights: Vec<Tensor>,
+    _weights: Vec<Supplied>,
     products: Option<Arc<Products>>,
     /// Of a session that has variants.
     siblings: Option<Siblings>,
     /// Of a session that has variants; declared after it and them, so that it ends when they have.
     _arena: Option<arena::Use>,
+    provider: Provider,
     inside: Duration,
 }
 
@@ -58,12 +60,25 @@ impl Session {
         let prepack = options.prepack && !options.variants;
         let options = SessionOptions { prepack, ..options.clone() };
         let kept = options.variants.then(|| model.clone().into_owned());
+        let weight = |slot: &WeightSlot| Supplied::read(source, slot);
         let (session, weights) =
-            create::session(runtime, model, products.as_ref(), source, &options)?;
+            create::session(runtime, model, products.as_ref(), &weight, &options)?;
         let siblings = kept.map(|model| Siblings::new(runtime, model, &weights, &options));
         let arena = options.variants.then(|| arena::Use::of(runtime));
         let inside = Duration::ZERO;
-        Ok(Self { session, _weights: weights, products, siblings, _arena: arena, inside })
+        let provider = options.provider;
+        Ok(Self { session, _weights: weights, products, siblings, _arena: arena, provider, inside })
+    }
+
+    /// Has what many runs are given lie where they compute.
+    ///
+    /// # Errors
+    /// What ONNX Runtime says about the memory.
+    pub fn place(&self, tensor: Tensor) -> Result<Placed, EngineError> {
+        match self.provider {
+            Provider::Cpu => Ok(Placed::Host(tensor)),
+            Provider::Cuda => Output::placed(&tensor).map(Placed::Device),
+        }
     }
 
     /// Runs the graph; gives its outputs in the order in which the graph declares them.

@@ -48,8 +48,8 @@ fn variants_run_in_the_memory_that_the_model_ran_in_and_it_ends_with_them() {
             threads,
             prepack: false,
             matrix_unit,
-            quantize: None,
             variants: true,
+            ..SessionOptions::default()
         };
         let mut session =
             Session::new(&Runtime::load().unwrap(), &model, &table, &options).unwrap();

@@ -28,7 +28,7 @@ fn a_token_fired_in_the_run_ends_it_and_the_session_lives_on() {
             prepack: false,
             matrix_unit,
             quantize: None,
-            variants: false,
+            ..SessionOptions::default()
         });
     }
 }

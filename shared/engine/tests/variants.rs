@@ -17,7 +17,8 @@ const BIAS: &str = "layers.1.up.bias";
 
 fn options(matrix_unit: bool, prepack: bool) -> SessionOptions {
     let (provider, threads) = (Provider::Cpu, Some(1));
-    SessionOptions { provider, threads, prepack, matrix_unit, quantize: None, variants: true }
+    let options = SessionOptions { provider, threads, prepack, matrix_unit, ..Default::default() };
+    SessionOptions { variants: true, ..options }
 }
 
 /// By the matrix unit, where there is one, and by ONNX Runtime, the latter with weights that would be rearranged; and all

@@ -4,11 +4,13 @@ mod attention;
 mod block;
 mod chunks;
 mod embedding;
+mod layers;
 mod linear;
 mod modulation;
 mod output;
+mod whole;
 
-use cogwheel_graph::{Dim, GraphBuilder, GraphError, Model};
+use cogwheel_graph::{Dim, GraphBuilder, GraphError, Model, Value};
 use cogwheel_tensor::DType;
 
 use crate::config::TransformerConfig;
@@ -47,19 +49,39 @@ pub mod io {
     pub const PREDICTION: &str = "prediction";
 }
 
-/// diffusers' `CogVideoXTransformer3DModel.forward`, computed in `dtype`, for any batch and any
-/// number of video tokens. Weights keep their names in the checkpoint.
+/// How a graph of the transformer computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// Of weights and of everything that every token has; the graph's inputs and its output are fp32 all the same.
+    pub dtype: DType,
+    /// In how many pieces.
+    pub layout: TokenLayout,
+}
+
+/// In how many pieces the tokens go through everything but attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenLayout {
+    /// Chunk by chunk, see [`Chunks`]: what a core's cache holds.
+    Chunked,
+    /// All at once, as a GPU wants it.
+    Whole,
+}
+
+/// diffusers' `CogVideoXTransformer3DModel.forward` for any batch and any number of video tokens. Weights keep their names in
+/// the checkpoint.
 ///
-/// Everything but attention is done chunk by chunk, see [`Chunks`]. Two more things differ from
-/// diffusers, none by more than rounding: one timestep serves the batch, so that modulation acts
-/// on the norms' vectors instead of on every token; and what the last block makes of the text,
-/// which nothing reads, is left out.
+/// Two things differ from diffusers, none by more than rounding: one timestep serves the batch, so that modulation acts on the
+/// norms' vectors (in fp32) instead of on every token; and what the last block makes of the text, which nothing reads, is left
+/// out.
 ///
 /// # Errors
 /// [`GraphError`] where the parts do not fit together.
-pub fn transformer(config: &TransformerConfig, dtype: DType) -> Result<Model, GraphError> {
+pub fn transformer(config: &TransformerConfig, form: Form) -> Result<Model, GraphError> {
     let mut builder = GraphBuilder::new("transformer");
-    build(&mut builder, config, dtype)?;
+    match form.layout {
+        TokenLayout::Chunked => build(&mut builder, config, form.dtype)?,
+        TokenLayout::Whole => whole::build(&mut builder, config, form.dtype)?,
+    }
     Ok(builder.finish())
 }
 
@@ -86,11 +108,21 @@ fn build(g: &mut GraphBuilder, config: &TransformerConfig, dtype: DType) -> Resu
             let output = output::Output::new(g, config, &time)?;
             let prediction = block.end_and_project(g, &state, &attended, &output)?;
             let prediction = layout.video_sequences(g, &prediction, output.features);
-            let dims = [Dim::Free("batch"), Dim::Free("tokens"), Dim::Fixed(output.features)];
-            g.output(io::PREDICTION, &prediction, &dims)?;
+            output.give(g, &prediction)?;
         }
     }
     Ok(())
+}
+
+/// An fp32 input of the graph, as `dtype`.
+fn input(
+    g: &mut GraphBuilder,
+    name: &str,
+    dtype: DType,
+    dims: &[Dim],
+) -> Result<Value, GraphError> {
+    let value = g.input(name, DType::F32, dims)?;
+    Ok(g.cast(&value, dtype))
 }
 
 /// Whether the linear layer with the weight of this name is computed in bytes where a model is quantized: those of

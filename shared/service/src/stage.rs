@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use cogwheel_engine::{
     JobContext, JobError, LoadPolicy, Provider, SessionOptions, SubmitError, Worker, WorkerOptions,
 };
-use cogwheel_tensor::Storage;
+use cogwheel_tensor::{DType, Storage};
 use tokio::sync::mpsc;
 
 use crate::metrics::Waiting;
@@ -46,7 +46,7 @@ pub struct StageArgs {
 #[command(next_help_heading = "Computing")]
 pub struct ComputeArgs {
     /// Precision of weights and of the state between steps; auto is fp32 on the CPU, where the arithmetic always is, but that
-    /// int8 computes linear layers in bytes
+    /// int8 computes linear layers in bytes; on a GPU the transformer computes in it
     #[arg(
         long,
         value_enum,
@@ -129,31 +129,32 @@ pub enum ExecutionProvider {
 
 impl ComputeArgs {
     /// What weights and the state between steps are rounded to. On the CPU fp16 and bf16 are that
-    /// and no more: its arithmetic is fp32.
+    /// and no more: its arithmetic is fp32. On a GPU the transformer computes in them.
     ///
     /// # Errors
-    /// [`Failure::Invalid`] for what this build cannot honour: on a GPU any arithmetic but fp32.
+    /// [`Failure::Invalid`] for what this build cannot honour: bytes on a GPU, and there a precision that is not stated.
     pub fn storage(&self) -> Result<Storage, Failure> {
-        let expected = match (self.precision, self.execution_provider) {
-            (Precision::Fp32, _)
-            | (
-                Precision::Auto | Precision::Int8,
-                ExecutionProvider::Auto | ExecutionProvider::Cpu,
-            ) => {
-                return Ok(Storage::Fp32);
-            }
-            (Precision::Fp16, ExecutionProvider::Auto | ExecutionProvider::Cpu) => {
-                return Ok(Storage::Fp16);
-            }
-            (Precision::Bf16, ExecutionProvider::Auto | ExecutionProvider::Cpu) => {
-                return Ok(Storage::Bf16);
-            }
+        match (self.precision, self.execution_provider) {
             // On a GPU auto would be the checkpoint's own.
-            (_, ExecutionProvider::Cuda) => "fp32 with cuda",
-        };
-        let found = self.precision;
-        let message = format!("this build cannot honour it: expected {expected}, found {found}");
-        Err(Failure::invalid("precision", message))
+            (Precision::Auto | Precision::Int8, ExecutionProvider::Cuda) => {
+                let (expected, found) = ("fp32, fp16 or bf16 with cuda", self.precision);
+                let message =
+                    format!("this build cannot honour it: expected {expected}, found {found}");
+                Err(Failure::invalid("precision", message))
+            }
+            (Precision::Auto | Precision::Int8 | Precision::Fp32, _) => Ok(Storage::Fp32),
+            (Precision::Fp16, _) => Ok(Storage::Fp16),
+            (Precision::Bf16, _) => Ok(Storage::Bf16),
+        }
+    }
+
+    /// The dtype that the transformer computes in.
+    fn arithmetic(&self) -> DType {
+        match (self.execution_provider, self.precision) {
+            (ExecutionProvider::Cuda, Precision::Fp16) => DType::F16,
+            (ExecutionProvider::Cuda, Precision::Bf16) => DType::BF16,
+            _ => DType::F32,
+        }
     }
 
     /// Whether linear layers are computed in bytes.
@@ -169,6 +170,10 @@ impl ComputeArgs {
                     .to_owned(),
             ),
             Ok(Storage::Fp32) | Err(_) => None,
+            Ok(_) if self.execution_provider == ExecutionProvider::Cuda => Some(format!(
+                "{} on a GPU: the transformer computes in it; text encoder and VAE compute in fp32, and weights and the state between steps are rounded to it",
+                self.precision
+            )),
             Ok(_) => Some(format!(
                 "{} on the CPU: weights and the state between steps are rounded to it, the arithmetic is fp32",
                 self.precision
@@ -231,6 +236,7 @@ impl StageArgs {
         }
         SessionOptions {
             provider,
+            arithmetic: compute.arithmetic(),
             threads: threads.map(|threads| threads.min(cores)),
             prepack,
             matrix_unit: prepack && compute.matrix_unit == MatrixUnit::Auto,

@@ -17,7 +17,7 @@ pub(super) fn findings(memory: Option<u64>) -> Vec<Finding> {
     });
     findings.push(processor());
     findings.push(match runtime.is_ok_and(|runtime| runtime.has_cuda()) {
-        true => Finding::good("cuda", "this ONNX Runtime has it: --execution-provider cuda --precision fp32"),
+        true => Finding::good("cuda", "this ONNX Runtime has it: --execution-provider cuda --precision fp16, bf16 or fp32"),
         false => Finding::note(
             "cuda",
             "this ONNX Runtime computes on the CPU only; for a GPU name the library of the wheel onnxruntime-gpu in \

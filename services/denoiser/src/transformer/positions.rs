@@ -2,7 +2,7 @@ use cogwheel_diffusion::{
     geometry::TokenGrid,
     positions::{RopeGrid, rope_3d, sincos_3d},
 };
-use cogwheel_engine::{EngineError, Input, WeightSource};
+use cogwheel_engine::{EngineError, Input, Placed, Session, WeightSource};
 use cogwheel_graph::WeightSlot;
 use cogwheel_models::{config::TransformerConfig, names::POSITION_TABLE, transformer::io};
 use cogwheel_tensor::{DType, Tensor, TensorError};
@@ -13,9 +13,9 @@ use super::ForwardError;
 #[derive(Debug)]
 pub(super) struct Positions {
     /// Added to the video's tokens, or to all of them where there is a learned table.
-    added: Option<Tensor>,
+    added: Option<Placed>,
     /// Cosines and sines that turn queries and keys of the whole sequence.
-    rotary: Option<[Tensor; 2]>,
+    rotary: Option<[Placed; 2]>,
 }
 
 /// Reads the learned table of a checkpoint, fp32 `[1, max_text_seq_length + tokens, inner_dim]`.
@@ -38,12 +38,13 @@ pub(super) fn learned(
 }
 
 impl Positions {
-    /// For a grid of tokens. A learned `table` serves the size that it was learned for; other numbers of frames take
+    /// For a grid of tokens, where `session` computes. A learned `table` serves the size that it was learned for; other numbers of frames take
     /// sines and cosines in its place, as diffusers does, and no other height or width is possible.
     pub(super) fn new(
         config: &TransformerConfig,
         grid: TokenGrid,
         table: Option<&Tensor>,
+        session: &Session,
     ) -> Result<Self, ForwardError> {
         let rotary = config.use_rotary_positional_embeddings;
         let rotary = rotary.then(|| rotary_tables(config, grid)).transpose()?;
@@ -65,7 +66,13 @@ impl Positions {
                 }
             }
         };
-        Ok(Self { added, rotary })
+        let placed = |[cos, sin]: [Tensor; 2]| -> Result<[Placed; 2], EngineError> {
+            Ok([session.place(cos)?, session.place(sin)?])
+        };
+        Ok(Self {
+            added: added.map(|table| session.place(table)).transpose()?,
+            rotary: rotary.map(placed).transpose()?,
+        })
     }
 
     /// For a grid of any size, without what a table has learned: it is read where the model has one all the same.
@@ -73,10 +80,11 @@ impl Positions {
         config: &TransformerConfig,
         grid: TokenGrid,
         has_table: bool,
+        session: &Session,
     ) -> Result<Self, ForwardError> {
-        let unlearned = Self::new(config, grid, None)?;
+        let unlearned = Self::new(config, grid, None, session)?;
         let added = match has_table {
-            true => Some(sincos(config, grid, config.max_text_seq_length)?),
+            true => Some(session.place(sincos(config, grid, config.max_text_seq_length)?)?),
             false => unlearned.added,
         };
         Ok(Self { added, ..unlearned })

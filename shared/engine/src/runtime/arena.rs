@@ -1,4 +1,4 @@
-use std::ptr;
+use std::{ptr, sync::Once};
 
 use cogwheel_graph::{Dim, GraphBuilder};
 use cogwheel_tensor::DType;
@@ -30,6 +30,48 @@ pub(super) fn register(environment: &Environment) -> ort::Result<()> {
             ptr::null(),
         )
     };
+    // SAFETY: the status is what the call above returned, taken once.
+    unsafe { ort::Error::result_from_status(status) }
+}
+
+/// Gives the environment an arena of the first NVIDIA GPU's memory likewise, the first time that it is called. Whatever keeps
+/// it from that is told in the log, and each session has an arena of its own then.
+pub(crate) fn register_gpu(runtime: &Runtime) {
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| {
+        if let Err(error) = on_gpu(runtime.environment()) {
+            let error = error.message();
+            tracing::warn!(error, "variants compute in memory of their own each");
+        }
+    });
+}
+
+fn on_gpu(environment: &Environment) -> ort::Result<()> {
+    // Takes what is asked for, not the next power of two of it.
+    let (keys, values) = ([c"arena_extend_strategy".as_ptr()], [1usize]);
+    let memory =
+        MemoryInfo::new(AllocationDevice::CUDA, 0, AllocatorType::Arena, MemoryType::Default)?;
+    let mut config = ptr::null_mut();
+    // SAFETY: keys and values are as many as is said, and all pointers are of live objects.
+    let status = unsafe {
+        (ort::api().CreateArenaCfgV2)(keys.as_ptr(), values.as_ptr(), keys.len(), &mut config)
+    };
+    // SAFETY: the status is what the call above returned, taken once.
+    unsafe { ort::Error::result_from_status(status) }?;
+    // SAFETY: all pointers are of live objects of this library, which copies what it keeps; no provider options are given.
+    let status = unsafe {
+        (ort::api().CreateAndRegisterAllocatorV2)(
+            environment.ptr().cast_mut(),
+            c"CUDAExecutionProvider".as_ptr(),
+            memory.ptr(),
+            config,
+            ptr::null(),
+            ptr::null(),
+            0,
+        )
+    };
+    // SAFETY: it was made above and is used no more.
+    unsafe { (ort::api().ReleaseArenaCfg)(config) };
     // SAFETY: the status is what the call above returned, taken once.
     unsafe { ort::Error::result_from_status(status) }
 }

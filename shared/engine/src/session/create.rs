@@ -1,6 +1,6 @@
 use std::{borrow::Cow, sync::Arc};
 
-use cogwheel_graph::Model;
+use cogwheel_graph::{Model, WeightSlot};
 use cogwheel_tensor::Tensor;
 use ort::{
     ep::{self, ExecutionProvider as _},
@@ -9,6 +9,7 @@ use ort::{
         Session,
         builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder},
     },
+    value::DynValue,
 };
 
 use super::{
@@ -16,25 +17,38 @@ use super::{
     value,
 };
 use crate::{
-    EngineError, Provider, Runtime, SessionOptions, WeightSource, freed, weight_source::supply,
+    EngineError, Provider, Runtime, SessionOptions, WeightSource, freed, runtime::arena,
+    weight_source::supply,
 };
 
 /// Where ONNX Runtime looks for files that a model in memory names.
 const PLACEHOLDER_FOLDER_KEY: &str = "session.model_external_initializers_file_folder_path";
 
+/// A weight that a session is made with.
+#[derive(Clone, Debug)]
+pub(super) enum Supplied {
+    /// In the process's memory, or a file's.
+    Host(Tensor),
+    /// Where the session computes.
+    Device(Arc<DynValue>),
+}
+
 /// A session and the memory that its initializers point into.
 ///
-/// Two ways, chosen by measurement over 943 MB of matrices. Prepacked, the session has its own
+/// On the CPU two ways, chosen by measurement over 943 MB of matrices. Prepacked, the session has its own
 /// rearranged copy (932 MB) and needs what it was given no more once it is made. Otherwise it
 /// reads the weights where they lie: a memory map costs nothing until a run touches it. The weights of linear layers that
 /// the matrix unit computes are none of them; the operators hold those.
+///
+/// On a GPU the session has a copy of its own, unless it is to have variants: ONNX Runtime shares no initializers that lie
+/// elsewhere than the session computes, so they are brought there first.
 pub(super) fn session(
     runtime: &Runtime,
     model: Cow<'_, Model>,
     products: Option<&Arc<Products>>,
-    source: &dyn WeightSource,
+    weight: &dyn Fn(&WeightSlot) -> Result<Supplied, EngineError>,
     options: &SessionOptions,
-) -> Result<(Session, Vec<Tensor>), EngineError> {
+) -> Result<(Session, Vec<Supplied>), EngineError> {
     let mut builder = builder(runtime, options)?;
     if let Some(products) = products {
         let domain = linear::domain(Arc::clone(products))
@@ -42,30 +56,53 @@ pub(super) fn session(
         builder =
             builder.with_operators(domain).map_err(EngineError::of("setting up a session"))?;
     }
+    let on_gpu = options.provider == Provider::Cuda;
+    let is_copied = options.prepack || (on_gpu && !options.variants);
     let mut weights = Vec::with_capacity(model.weights().len());
     for slot in model.weights() {
-        let tensor = value::aligned(supply(source, slot)?);
-        // SAFETY: `tensor` lives in `weights` until the session is made, and if the session goes
-        // on reading it, the caller keeps it for as long as the session.
-        let value = unsafe { value::over(&tensor) }?;
-        let supplied = if options.prepack {
-            builder.with_external_initializer(&slot.name, value)
-        } else {
-            builder.with_initializer(&slot.name, value)
-        };
-        builder = supplied.map_err(EngineError::of("supplying a weight"))?;
-        weights.push(tensor);
+        let mut held = weight(slot)?;
+        if on_gpu && options.variants {
+            held = held.on_device()?;
+        }
+        builder = match &held {
+            Supplied::Host(tensor) => {
+                // SAFETY: `tensor` lives in `weights` until the session is made, and if the session goes
+                // on reading it, the caller keeps it for as long as the session.
+                let value = unsafe { value::over(tensor) }?;
+                match is_copied {
+                    true => builder.with_external_initializer(&slot.name, value),
+                    false => builder.with_initializer(&slot.name, value),
+                }
+            }
+            Supplied::Device(value) => builder.with_initializer(&slot.name, Arc::clone(value)),
+        }
+        .map_err(EngineError::of("supplying a weight"))?;
+        weights.push(held);
     }
     let file = model.encode();
     drop(model);
     let session = builder.commit_from_memory(&file).map_err(EngineError::of("making a session"));
     drop(file);
-    if options.prepack {
+    if is_copied {
         // An external initializer is copied while the session is made.
         weights.clear();
     }
     freed::give_back();
     Ok((session?, weights))
+}
+
+impl Supplied {
+    /// A weight in memory, as ONNX Runtime can read it there.
+    pub(super) fn read(source: &dyn WeightSource, slot: &WeightSlot) -> Result<Self, EngineError> {
+        supply(source, slot).map(value::aligned).map(Self::Host)
+    }
+
+    fn on_device(self) -> Result<Self, EngineError> {
+        match self {
+            Self::Host(tensor) => Ok(Self::Device(Arc::new(value::on_device(&tensor)?))),
+            Self::Device(_) => Ok(self),
+        }
+    }
 }
 
 fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<SessionBuilder, EngineError> {
@@ -89,6 +126,9 @@ fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<SessionBuilder
         .map_err(&failed)?;
     if options.variants {
         // A model and its variants run one at a time, so they share the memory they compute in.
+        if options.provider == Provider::Cuda {
+            arena::register_gpu(runtime);
+        }
         builder = builder.with_env_allocators().map_err(&failed)?;
     }
     if let Some(threads) = options.threads {
@@ -100,6 +140,8 @@ fn builder(runtime: &Runtime, options: &SessionOptions) -> Result<SessionBuilder
     }
 }
 
+/// The arena takes what is asked for, not the next power of two of it, which would be up to twice the memory; fp32 is fp32,
+/// not TF32; and convolutions, whose shapes change from chunk to chunk, are not searched for the best kernel at each.
 fn cuda(builder: SessionBuilder) -> Result<SessionBuilder, EngineError> {
     let refused =
         |reason: &str| EngineError::Provider { provider: "cuda", reason: reason.to_owned() };
@@ -108,7 +150,11 @@ fn cuda(builder: SessionBuilder) -> Result<SessionBuilder, EngineError> {
         Ok(false) => return Err(refused("this build of ONNX Runtime does not have it")),
         Err(error) => return Err(refused(error.message())),
     }
+    let provider = ep::CUDA::default()
+        .with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested)
+        .with_tf32(false)
+        .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic);
     builder
-        .with_execution_providers([ep::CUDA::default().build().error_on_failure()])
+        .with_execution_providers([provider.build().error_on_failure()])
         .map_err(|error| refused(error.message()))
 }

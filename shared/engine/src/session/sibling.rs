@@ -5,10 +5,14 @@ use std::{
 };
 
 use cogwheel_graph::{Model, WeightSlot};
-use cogwheel_tensor::Tensor;
 
-use super::{Variant, create, linear::Products, variant};
-use crate::{EngineError, Runtime, SessionOptions, WeightSource, freed};
+use super::{
+    Variant,
+    create::{self, Supplied},
+    linear::Products,
+    value, variant,
+};
+use crate::{EngineError, Runtime, SessionOptions, freed, weight_source::fit};
 
 /// Sessions of variants that change what the matrix unit does not have: of the same graph, over the same weights but for
 /// what is changed.
@@ -18,7 +22,7 @@ pub(super) struct Siblings {
     /// Without what the matrix unit computes.
     model: Model,
     options: SessionOptions,
-    tensors: HashMap<String, Tensor>,
+    weights: HashMap<String, Supplied>,
     made: Vec<Sibling>,
 }
 
@@ -29,7 +33,7 @@ struct Sibling {
     session: ort::session::Session,
     products: Option<Arc<Products>>,
     /// What the session's initializers point into; declared after it, so freed after it.
-    _weights: Vec<Tensor>,
+    _weights: Vec<Supplied>,
 }
 
 impl Siblings {
@@ -37,16 +41,16 @@ impl Siblings {
     pub(super) fn new(
         runtime: &Runtime,
         model: Model,
-        weights: &[Tensor],
+        weights: &[Supplied],
         options: &SessionOptions,
     ) -> Self {
         let names = model.weights().iter().map(|slot| slot.name.clone());
-        let tensors = names.zip(weights.iter().cloned()).collect();
+        let weights = names.zip(weights.iter().cloned()).collect();
         Self {
             runtime: runtime.clone(),
             model,
             options: options.clone(),
-            tensors,
+            weights,
             made: Vec::new(),
         }
     }
@@ -71,13 +75,22 @@ impl Siblings {
             Some(at) => at,
             None => {
                 let products = products.map(|products| Arc::new(products.shared()));
-                let source = Changed { variant: &variant.0, tensors: &self.tensors };
+                let weight = |slot: &WeightSlot| match variant.0.tensors.get(&slot.name) {
+                    Some(changed) => {
+                        let changed = fit(changed.clone(), slot, |dtype| dtype == slot.dtype)?;
+                        Ok(Supplied::Host(value::aligned(changed)))
+                    }
+                    None => {
+                        let base = self.weights.get(&slot.name).cloned();
+                        base.ok_or_else(|| EngineError::NoWeight { name: slot.name.clone() })
+                    }
+                };
                 let model = Cow::Borrowed(&self.model);
                 let (session, weights) = create::session(
                     &self.runtime,
                     model,
                     products.as_ref(),
-                    &source,
+                    &weight,
                     &self.options,
                 )?;
                 self.made.push(Sibling { variant: wanted, session, products, _weights: weights });
@@ -86,21 +99,5 @@ impl Siblings {
         };
         let Sibling { session, products, .. } = &mut self.made[at];
         Ok((session, products.clone()))
-    }
-}
-
-/// A variant's tensors, and the session's where it has none.
-struct Changed<'a> {
-    variant: &'a variant::Weights,
-    tensors: &'a HashMap<String, Tensor>,
-}
-
-impl WeightSource for Changed<'_> {
-    fn weight(
-        &self,
-        slot: &WeightSlot,
-    ) -> Result<Tensor, Box<dyn std::error::Error + Send + Sync>> {
-        let tensor = self.variant.tensors.get(&slot.name).or_else(|| self.tensors.get(&slot.name));
-        Ok(tensor.ok_or("neither the variant nor its session has it")?.clone())
     }
 }

@@ -5,9 +5,9 @@ use cogwheel_tensor::{DType, Tensor};
 use half::{bf16, f16};
 use ort::{
     AsPointer as _,
-    memory::{Allocator, MemoryInfo},
+    memory::{AllocationDevice, Allocator, MemoryInfo},
     session::{OutputSelector, SessionInputValue},
-    value::{DynValue, PrimitiveTensorElementType, TensorElementType, ValueType},
+    value::{DynTensor, DynValue, PrimitiveTensorElementType, TensorElementType, ValueType},
 };
 
 use crate::EngineError;
@@ -19,6 +19,24 @@ pub enum Input<'a> {
     Tensor(&'a Tensor),
     /// What an earlier run gave.
     Output(&'a Output),
+}
+
+/// What many runs of a session are given, where that computes: brought to a GPU once.
+#[derive(Debug)]
+pub enum Placed {
+    /// In the process's memory, where the CPU computes.
+    Host(Tensor),
+    /// In the GPU's.
+    Device(Output),
+}
+
+impl<'a> From<&'a Placed> for Input<'a> {
+    fn from(placed: &'a Placed) -> Self {
+        match placed {
+            Placed::Host(tensor) => Self::Tensor(tensor),
+            Placed::Device(output) => Self::Output(output),
+        }
+    }
 }
 
 impl<'a> From<&'a Tensor> for Input<'a> {
@@ -68,6 +86,11 @@ impl Output {
         let value = ort::value::Tensor::<f32>::new(&Allocator::default(), shape)
             .map_err(EngineError::of("making room for an output"))?;
         Ok(Self::new(name, value.into_dyn()))
+    }
+
+    /// A tensor where a session computes, for many of its runs.
+    pub(super) fn placed(tensor: &Tensor) -> Result<Self, EngineError> {
+        Ok(Self::new("", on_device(&aligned(tensor.clone()))?))
     }
 
     pub(super) fn offer(outputs: OutputSelector, room: Self) -> OutputSelector {
@@ -158,6 +181,15 @@ pub(super) unsafe fn over(tensor: &Tensor) -> Result<DynValue, EngineError> {
         .ok_or_else(|| failed(ort::Error::new("a value was promised and not given")))?;
     // SAFETY: a tensor value that was just made, and that nothing else owns.
     Ok(unsafe { DynValue::from_ptr(value, Some(&Allocator::default())) })
+}
+
+/// A copy of the tensor in the memory of the first NVIDIA GPU.
+pub(super) fn on_device(tensor: &Tensor) -> Result<DynValue, EngineError> {
+    let failed = EngineError::of("bringing a tensor to the GPU");
+    // SAFETY: the value is used for the copy below alone.
+    let value = unsafe { over(tensor) }?;
+    let value: DynTensor = value.downcast().map_err(&failed)?;
+    Ok(value.to(AllocationDevice::CUDA, 0).map_err(&failed)?.into_dyn())
 }
 
 /// The tensor, its bytes moved if they do not lie as its elements need.

@@ -1,7 +1,7 @@
 use cogwheel_graph::{Attention, Dim, GraphBuilder, GraphError, Value};
 use cogwheel_tensor::DType;
 
-use super::{chunks::Layout, io};
+use super::{chunks::Layout, input, io};
 use crate::config::TransformerConfig;
 
 /// Cosines and sines for the whole sequence; those of the text turn by nothing.
@@ -21,8 +21,8 @@ impl Rotary {
             return Ok(None);
         }
         let dims = [Dim::Free("joint_tokens"), Dim::Fixed(config.attention_head_dim / 2)];
-        let cos = g.input(io::ROTARY_COS, dtype, &dims)?;
-        let sin = g.input(io::ROTARY_SIN, dtype, &dims)?;
+        let cos = input(g, io::ROTARY_COS, dtype, &dims)?;
+        let sin = input(g, io::ROTARY_SIN, dtype, &dims)?;
         Ok(Some(Self { cos, sin }))
     }
 }
@@ -35,18 +35,25 @@ pub(super) fn attend(
     config: &TransformerConfig,
     rotary: Option<&Rotary>,
     layout: &Layout,
-    [q, k, v]: &[Value; 3],
+    projected: &[Value; 3],
 ) -> Result<Value, GraphError> {
-    let place = |g: &mut GraphBuilder, x: &Value| {
-        let x = layout.joint_sequences(g, x);
-        match rotary {
-            Some(rotary) => g.rotary(&x, &rotary.cos, &rotary.sin),
-            None => Ok(x),
-        }
+    let [q, k, v] = projected.each_ref().map(|x| layout.joint_sequences(g, x));
+    attend_sequences(g, config, rotary, [q, k, v])
+}
+
+/// The same from queries, keys and values of `[batch, text + video tokens, inner_dim]`.
+pub(super) fn attend_sequences(
+    g: &mut GraphBuilder,
+    config: &TransformerConfig,
+    rotary: Option<&Rotary>,
+    [q, k, v]: [Value; 3],
+) -> Result<Value, GraphError> {
+    let turned = |g: &mut GraphBuilder, x: Value| match rotary {
+        Some(rotary) => g.rotary(&x, &rotary.cos, &rotary.sin),
+        None => Ok(x),
     };
-    let q = place(g, q)?;
-    let k = place(g, k)?;
-    let v = layout.joint_sequences(g, v);
+    let q = turned(g, q)?;
+    let k = turned(g, k)?;
     let attention = Attention { heads: config.num_attention_heads, scale: None, bias: None };
     g.attention([&q, &k, &v], attention)
 }

@@ -2,21 +2,17 @@ use cogwheel_graph::{GraphBuilder, GraphError, Value};
 
 use super::{
     chunks::Layout,
-    linear::{layer_norm, linear},
+    layers::Layers,
     modulation::{Modulation, TimeEmbedding},
     output::Output,
 };
 use crate::config::TransformerConfig;
 
-/// Epsilon of the norms of queries and keys, a constant of `CogVideoXBlock`'s.
-const QK_EPSILON: f32 = 1e-6;
-
 /// diffusers' `CogVideoXBlock` without the attention in its middle. States, and what attention
 /// takes and gives, are `[chunks, rows, inner_dim]`.
 pub(super) struct Block<'a> {
-    config: &'a TransformerConfig,
+    layers: Layers<'a>,
     layout: &'a Layout,
-    name: String,
     norm1: Modulation,
     norm2: Modulation,
 }
@@ -29,10 +25,10 @@ impl<'a> Block<'a> {
         layout: &'a Layout,
         index: usize,
     ) -> Result<Self, GraphError> {
-        let name = format!("transformer_blocks.{index}");
-        let norm1 = time.zero(g, &format!("{name}.norm1"), layout)?;
-        let norm2 = time.zero(g, &format!("{name}.norm2"), layout)?;
-        Ok(Self { config, layout, name, norm1, norm2 })
+        let layers = Layers::new(config, index);
+        let [norm1, norm2] = layers.modulations(g, time)?;
+        let (norm1, norm2) = (norm1.for_each_chunk(g, layout), norm2.for_each_chunk(g, layout));
+        Ok(Self { layers, layout, norm1, norm2 })
     }
 
     /// From the state before the block to queries, keys and values.
@@ -99,22 +95,8 @@ impl<'a> Block<'a> {
         scale: &Value,
         bias: &Value,
     ) -> Result<[Value; 3], GraphError> {
-        let (inner, head) = (self.config.inner_dim(), self.config.attention_head_dim);
-        let x = g.layer_norm(x, scale, Some(bias), self.config.norm_eps as f32)?;
-        let project = |g: &mut GraphBuilder, part: &str| {
-            linear(g, &x, &format!("{}.attn1.{part}", self.name), [inner, inner])
-        };
-        let head_norm = |g: &mut GraphBuilder, x: &Value, part: &str| {
-            let heads = g.reshape(x, &[-1, head as i64]);
-            // The result stays a row a head: to give it another shape here would copy it, as
-            // what a pass gives has its place already.
-            layer_norm(g, &heads, &format!("{}.attn1.{part}", self.name), head, QK_EPSILON)
-        };
-        let q = project(g, "to_q")?;
-        let q = head_norm(g, &q, "norm_q")?;
-        let k = project(g, "to_k")?;
-        let k = head_norm(g, &k, "norm_k")?;
-        Ok([q, k, project(g, "to_v")?])
+        let x = self.layers.norm(g, x, scale, bias)?;
+        self.layers.queries_keys_values(g, &x)
     }
 
     /// What comes behind attention, on one chunk: its output projection, then diffusers'
@@ -126,15 +108,11 @@ impl<'a> Block<'a> {
         attended: &Value,
         [gate1, scale, bias, gate2]: [&Value; 4],
     ) -> Result<Value, GraphError> {
-        let inner = self.config.inner_dim();
-        let layer = |part: &str| format!("{}.{part}", self.name);
-        let branch = linear(g, attended, &layer("attn1.to_out.0"), [inner, inner])?;
+        let branch = self.layers.project_out(g, attended)?;
         let branch = g.mul(&branch, gate1)?;
         let x = g.add(x, &branch)?;
-        let branch = g.layer_norm(&x, scale, Some(bias), self.config.norm_eps as f32)?;
-        let branch = linear(g, &branch, &layer("ff.net.0.proj"), [inner, 4 * inner])?;
-        let branch = g.gelu_tanh(&branch);
-        let branch = linear(g, &branch, &layer("ff.net.2"), [4 * inner, inner])?;
+        let branch = self.layers.norm(g, &x, scale, bias)?;
+        let branch = self.layers.feed_forward(g, &branch)?;
         let branch = g.mul(&branch, gate2)?;
         g.add(&x, &branch)
     }

@@ -1,7 +1,7 @@
 use cogwheel_graph::{Dim, GraphBuilder, GraphError, Value};
 use cogwheel_tensor::DType;
 
-use super::{io, linear::linear, patch_volume};
+use super::{input, io, linear::linear, patch_volume};
 use crate::config::TransformerConfig;
 
 /// `CogVideoXPatchEmbed`: text and patches projected to the inner width, positions added, in one
@@ -17,13 +17,13 @@ pub(super) fn embed(
     let inner = config.inner_dim();
     let features = patch_volume(config) * config.in_channels;
     let (batch, tokens) = (Dim::Free("batch"), Dim::Free("tokens"));
-    let patches = g.input(io::PATCHES, dtype, &[batch, tokens, Dim::Fixed(features)])?;
+    let patches = input(g, io::PATCHES, dtype, &[batch, tokens, Dim::Fixed(features)])?;
     let text_dims =
         [batch, Dim::Fixed(config.max_text_seq_length), Dim::Fixed(config.text_embed_dim)];
-    let text = g.input(io::TEXT, dtype, &text_dims)?;
+    let text = input(g, io::TEXT, dtype, &text_dims)?;
     let added = |g: &mut GraphBuilder, wanted: bool, tokens| {
         let dims = [Dim::Fixed(1), tokens, Dim::Fixed(inner)];
-        wanted.then(|| g.input(io::POSITIONS, dtype, &dims)).transpose()
+        wanted.then(|| input(g, io::POSITIONS, dtype, &dims)).transpose()
     };
     let of_video = added(g, !config.use_rotary_positional_embeddings, tokens)?;
     // A learned table has rows for the text, too.
