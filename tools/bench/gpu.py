@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import queue
+import re
 import shutil
 import signal
 import statistics
@@ -27,9 +28,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIMESTEP = 499
 # Name: what it needs at most, in seconds.
 STAGES = {
-    "small": 100, "2b-make": 60, "2b-ours": 90, "2b-eager": 90, "rate": 45, "2b-variants": 120, "2b-fp32": 60,
-    "2b-agree": 30, "2b-cudnn": 60, "2b-compile": 150, "5b-make": 60, "5b-ours": 90, "5b-eager": 90, "2b-peft": 90,
-    "2b-cancel": 45}
+    "small": 100, "2b-make": 60, "2b-ours": 90, "2b-eager": 90, "rate": 45, "2b-variants": 120, "2b-peft": 90,
+    "2b-fp32": 60, "2b-agree": 30, "2b-compile": 150, "5b-make": 60, "5b-ours": 90, "5b-eager": 90, "2b-cancel": 45}
+# Has ONNX Runtime say which kernel computes attention.
+TOLD = {"ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO": "1"}
 
 
 def shape(arguments, model):
@@ -114,6 +116,7 @@ class Ours:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         env=os.environ | dict(environment))
         self.lines = queue.Queue()
+        self.kernels = set()
         threading.Thread(target=self.read, daemon=True).start()
         start = time.perf_counter()
         self.expect("ready", 80)
@@ -121,7 +124,11 @@ class Ours:
 
     def read(self):
         for line in self.process.stdout:
-            self.lines.put(line.strip())
+            # What ONNX Runtime tells goes the same way; no answer of ours has an equals sign.
+            if "=" not in line:
+                self.lines.put(line.strip())
+            elif "SdpaKernel=" in line:
+                self.kernels.add(re.sub(r".*SdpaKernel=(\w+).*", r"\1", line.strip()))
         self.lines.put(None)
 
     def expect(self, line, seconds):
@@ -180,7 +187,8 @@ def theirs(arguments, model, dtype):
     from diffusers import CogVideoXPipeline, CogVideoXTransformer3DModel
     from safetensors.torch import load_file
 
-    torch.backends.cuda.matmul.allow_tf32 = False
+    # Convolutions, such as that of the patches, would be TF32 by default.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     folder, place, dtype = arguments.scratch / model, device(arguments), getattr(torch, dtype)
     network = CogVideoXTransformer3DModel.from_pretrained(folder, torch_dtype=dtype).to(place).eval()
     inputs = load_file(folder / "inputs.safetensors")
@@ -309,15 +317,16 @@ def rate(arguments):
             emit(arguments, stage="rate", dtype=f"attention, {backend.name}", failed=str(error)[-300:])
 
 
-def ours_side(arguments, model, option, name, environment=()):
+def ours_side(arguments, model, option, name):
     folder = arguments.scratch / model
     with Peak() as peak:
-        ours = Ours(arguments, "forward", folder, folder / "inputs.safetensors", 8, option, environment=environment)
+        ours = Ours(arguments, "forward", folder, folder / "inputs.safetensors", 8, option, environment=TOLD)
         loaded = peak.mib
         first, seconds = timed(lambda: ours.ask("run"), arguments.runs)
         ours.ask(f"save {arguments.scratch / model}.{name}")
     ours.close()
-    told(arguments, f"{model}-{name}", model, first, seconds, peak_mib=peak.mib, weights_mib=loaded, load_seconds=ours.load_seconds)
+    told(arguments, f"{model}-{name}", model, first, seconds, peak_mib=peak.mib, weights_mib=loaded, load_seconds=ours.load_seconds,
+         kernels=sorted(ours.kernels))
 
 
 def eager_side(arguments, model, dtype, name, compiled=False):
@@ -364,26 +373,37 @@ def variants(arguments):
     path, _ = adapter(arguments)
     folder = arguments.scratch / "2b"
     before = used_memory()
-    ours = Ours(arguments, "variants", folder, folder / "inputs.safetensors", path, 8 if not arguments.dry else 2, *["fp16"] * (not arguments.dry))
+    threads = 2 if arguments.dry else 8
+    options = ["fp16"] * (not arguments.dry)
+    ours = Ours(arguments, "variants", folder, folder / "inputs.safetensors", path, threads, *options)
     with Peak() as peak:
-        ours.ask("run 0")
+        first = float(ours.ask("run 0"))
         base = [float(ours.ask("run 0")) for _ in range(arguments.runs)]
-    emit(arguments, stage="2b-variants", variants=0, seconds_step=statistics.median(base), mib=used_memory() - before, peak_mib=peak.mib)
+    emit(arguments, stage="2b-variants", variants=0, first_step=first, seconds_step=statistics.median(base), mib=used_memory() - before,
+         peak_mib=peak.mib)
+    ours.ask(f"save {arguments.scratch / '2b.base'}")
     for number in (1, 2, 3, 4):
         seconds, size = ours.ask(f"make {number}").split()
         first = float(ours.ask(f"run {number}"))
         again = [float(ours.ask(f"run {number}")) for _ in range(2)]
         emit(arguments, stage="2b-variants", variants=number, merge_seconds=float(seconds), mib_changed=int(size) / 2 ** 20,
              first_step=first, seconds_step=min(again), mib=used_memory() - before)
-    # The same variant twice, and one after another: the difference is what a change costs.
+        if number == 1:
+            ours.ask(f"save {arguments.scratch / '2b.variant'}")
+    # The same variant twice, and one after another; and what a request begins with, for a variant and for the model, which is mostly
+    # the making of positions and their way to the GPU: the differences are what a change costs.
     same, other = [], []
     for _ in range(arguments.runs):
         ours.ask("run 1")
         same.append(float(ours.ask("run 1")))
         other.append(float(ours.ask("run 2")))
-    lease = statistics.median(float(ours.ask(f"lease {1 + turn % 2}")) for turn in range(6))
+    lease, of_model = (statistics.median(float(ours.ask(f"lease {number}")) for _ in range(6)) for number in (1, 0))
     emit(arguments, stage="2b-switch", same=same, other=other, lease_ms=lease * 1e3,
-         ms=(statistics.median(other) - statistics.median(same)) * 1e3 + lease * 1e3, mib=used_memory() - before)
+         ms=(statistics.median(other) - statistics.median(same) + lease - of_model) * 1e3, mib=used_memory() - before)
+    # The model again after all of them, to the bit.
+    ours.ask("run 0")
+    ours.ask(f"save {arguments.scratch / '2b.base-again'}")
+    emit(arguments, stage="2b-variants", base_again=difference(arguments, "2b", "base-again", "base"))
     ours.close()
 
 
@@ -407,6 +427,7 @@ def peft(arguments):
         sync()
 
     network.fuse_lora(adapter_names=["one"])
+    save(arguments, "2b", "peft", forward())
     _, switches = timed(lambda: [switch("two", 1.0), switch("one", 1.0)], 2)
     _, fused = timed(forward, 2)
     told(arguments, "2b-peft", "2b", 0, beside, fused_step=min(fused), switch_ms=min(switches) / 2 * 1e3)
@@ -430,11 +451,15 @@ def cancel(arguments):
 
 
 def agree(arguments):
-    for name in ("ours", "eager", "cudnn", "compile"):
+    for name in ("ours", "eager", "compile"):
         if (arguments.scratch / f"2b.{name}").exists() and (arguments.scratch / "2b.fp32").exists():
             emit(arguments, stage="2b-agree", who=name, error=difference(arguments, "2b", name, "fp32"))
-    if (arguments.scratch / "2b.ours").exists() and (arguments.scratch / "2b.eager").exists():
-        emit(arguments, stage="2b-agree", who="ours from eager", error=difference(arguments, "2b", "ours", "eager"))
+    # A variant from what PEFT merges, and by how much it is another one than the model.
+    for name, reference in (("ours", "eager"), ("base", "ours"), ("variant", "peft"), ("variant", "base")):
+        if all((arguments.scratch / f"2b.{part}").exists() for part in (name, reference)):
+            emit(arguments, stage="2b-agree", who=f"{name} from {reference}", error=difference(arguments, "2b", name, reference))
+    if all((arguments.scratch / f"5b.{part}").exists() for part in ("ours", "eager")):
+        emit(arguments, stage="2b-agree", who="5b ours from eager", error=difference(arguments, "5b", "ours", "eager"))
 
 
 def stage(arguments, name):
@@ -444,7 +469,6 @@ def stage(arguments, name):
         "rate": lambda: rate(arguments),
         "2b-make": lambda: make(arguments, "2b", "float16"),
         "2b-ours": lambda: ours_side(arguments, "2b", "fp16", "ours"),
-        "2b-cudnn": lambda: ours_side(arguments, "2b", "fp16", "cudnn", {"ORT_ENABLE_CUDNN_FLASH_ATTENTION": "1"}.items()),
         "2b-eager": lambda: eager_side(arguments, "2b", half, "eager"),
         "2b-fp32": lambda: eager_side(arguments, "2b", "float32", "fp32"),
         "2b-agree": lambda: agree(arguments),

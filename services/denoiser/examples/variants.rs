@@ -2,8 +2,8 @@
 //!
 //! Speaks lines: says `ready`; answers `make N` with the seconds that merging variant N of the adapter (its scale) took and
 //! the bytes it takes, `run N` with the seconds of one forward of it, `run 0` with those of the model as it is, `lease N`
-//! with the seconds until variant N, in memory, is ready to run, `drop N` with `dropped`, `memory` with the process's resident
-//! bytes; ends with its input. `tools/bench/variants.py` drives it.
+//! with the seconds until variant N, in memory, is ready to run, `drop N` with `dropped`, `save FILE` with `saved` when the last
+//! prediction is there as raw fp32, `memory` with the process's resident bytes; ends with its input. `tools/bench/variants.py` drives it.
 //!
 //!     variants FOLDER INPUTS.safetensors ADAPTER THREADS [cuda] [fp16 | bf16]
 
@@ -15,7 +15,7 @@ use cogwheel_engine::{CancellationToken, Provider, Runtime, SessionOptions, Vari
 use cogwheel_lora::{Adapter, MergeOptions, Recipe, merge};
 use cogwheel_models::config::TransformerConfig;
 use cogwheel_service::{LogArgs, LogFormat};
-use cogwheel_tensor::DType;
+use cogwheel_tensor::{DType, Tensor};
 use cogwheel_weights::Weights;
 
 fn main() -> anyhow::Result<()> {
@@ -59,6 +59,7 @@ fn main() -> anyhow::Result<()> {
 
     println!("ready");
     let mut variants: HashMap<u32, Variant> = HashMap::new();
+    let mut last: Option<Tensor> = None;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         match line.split_whitespace().collect::<Vec<_>>()[..] {
@@ -86,7 +87,7 @@ fn main() -> anyhow::Result<()> {
                     .conditions(shape, text.clone())?
                     .of_variant(variants.get(&number.parse()?).cloned());
                 let start = Instant::now();
-                model.forward(&conditions, &latents, timestep, &token)?;
+                last = Some(model.forward(&conditions, &latents, timestep, &token)?);
                 println!("{}", start.elapsed().as_secs_f64());
             }
             ["drop", number] => {
@@ -99,12 +100,19 @@ fn main() -> anyhow::Result<()> {
                 let _conditions = model.conditions(shape, text.clone())?.of_variant(variant);
                 println!("{}", start.elapsed().as_secs_f64());
             }
+            ["save", path] => {
+                let prediction = last.as_ref().context("no run yet")?;
+                std::fs::write(path, prediction.bytes())?;
+                println!("saved");
+            }
             ["memory"] => {
                 let statm = std::fs::read_to_string("/proc/self/statm")?;
                 let pages = statm.split_whitespace().nth(1).context("resident pages")?;
                 println!("{}", pages.parse::<u64>()? * 4096);
             }
-            _ => anyhow::bail!("expected make N, run N, lease N, drop N or memory, found '{line}'"),
+            _ => anyhow::bail!(
+                "expected make N, run N, lease N, drop N, save FILE or memory, found '{line}'"
+            ),
         }
     }
     Ok(())

@@ -1,4 +1,5 @@
 mod create;
+mod device_weight;
 mod linear;
 mod sibling;
 mod termination;

@@ -92,6 +92,38 @@ fn half_precision_is_near_fp32_of_diffusers() {
 }
 
 #[test]
+fn variants_of_all_tokens_at_once_share_the_models_weights() {
+    let form = Form { dtype: DType::F32, layout: TokenLayout::Whole };
+    let options = SessionOptions { variants: true, matrix_unit: false, ..options() };
+    let mut model = load_in(form, "rope", options.clone());
+    let maker = VariantMaker::of(&transformer(model.config(), form).unwrap(), &options, DType::F32);
+    let folder = data().join("checkpoints/rope/transformer");
+    let weights = Weights::open(&folder, "diffusion_pytorch_model").unwrap();
+    let name = "transformer_blocks.0.attn1.to_v.weight";
+    let stored = weights.tensor(name).unwrap().widened().unwrap();
+    let scaled = stored.as_f32().unwrap().iter().map(|value| value * 1.5).collect();
+    let scaled = Tensor::from_f32(stored.shape(), scaled).unwrap();
+    let reference = reference();
+    let tensor = |name: &str| reference.tensor(&format!("rope.configured.{name}")).unwrap();
+    let latents = tensor("latents");
+    let shape: [usize; 4] = latents.shape().try_into().unwrap();
+    let mut predicted = |changed: Option<&Tensor>| {
+        let variant = changed.map(|changed| {
+            let mut making = maker.begin();
+            making.add(name, changed.clone()).unwrap();
+            making.finish()
+        });
+        let conditions = model.conditions(shape, tensor("text")).unwrap().of_variant(variant);
+        let (latents, token) = (latents.as_f32().unwrap(), CancellationToken::new());
+        model.forward(&conditions, &latents, 999, &token).unwrap()
+    };
+    let base = predicted(None);
+    assert_eq!(predicted(Some(&stored)), base);
+    assert_ne!(predicted(Some(&scaled)), base);
+    assert_eq!(predicted(None), base);
+}
+
+#[test]
 fn sincos_forward_equals_diffusers() {
     check("sincos", "configured", options());
 }

@@ -5,14 +5,15 @@ use cogwheel_tensor::Tensor;
 use ort::{
     ep::{self, ExecutionProvider as _},
     logging::LogLevel,
+    memory::AllocationDevice,
     session::{
         Session,
         builder::{AutoDevicePolicy, GraphOptimizationLevel, SessionBuilder},
     },
-    value::DynValue,
 };
 
 use super::{
+    device_weight::DeviceWeight,
     linear::{self, Products},
     value,
 };
@@ -30,7 +31,7 @@ pub(super) enum Supplied {
     /// In the process's memory, or a file's.
     Host(Tensor),
     /// Where the session computes.
-    Device(Arc<DynValue>),
+    Device(Arc<DeviceWeight>),
 }
 
 /// A session and the memory that its initializers point into.
@@ -74,7 +75,7 @@ pub(super) fn session(
                     false => builder.with_initializer(&slot.name, value),
                 }
             }
-            Supplied::Device(value) => builder.with_initializer(&slot.name, Arc::clone(value)),
+            Supplied::Device(weight) => builder.with_initializer(&slot.name, weight.value()),
         }
         .map_err(EngineError::of("supplying a weight"))?;
         weights.push(held);
@@ -99,7 +100,10 @@ impl Supplied {
 
     fn on_device(self) -> Result<Self, EngineError> {
         match self {
-            Self::Host(tensor) => Ok(Self::Device(Arc::new(value::on_device(&tensor)?))),
+            Self::Host(tensor) => {
+                let weight = DeviceWeight::bring(&tensor, AllocationDevice::CUDA)?;
+                Ok(Self::Device(Arc::new(weight)))
+            }
             Self::Device(_) => Ok(self),
         }
     }

@@ -90,7 +90,8 @@ impl Output {
 
     /// A tensor where a session computes, for many of its runs.
     pub(super) fn placed(tensor: &Tensor) -> Result<Self, EngineError> {
-        Ok(Self::new("", on_device(&aligned(tensor.clone()))?))
+        let value = brought(&aligned(tensor.clone()), AllocationDevice::CUDA)?;
+        Ok(Self::new("", value.into_dyn()))
     }
 
     pub(super) fn offer(outputs: OutputSelector, room: Self) -> OutputSelector {
@@ -159,18 +160,58 @@ where
 pub(super) unsafe fn over(tensor: &Tensor) -> Result<DynValue, EngineError> {
     debug_assert!(is_aligned(tensor));
     let shape: Vec<i64> = tensor.shape().iter().map(|&dim| dim as i64).collect();
-    let memory = MemoryInfo::default();
+    let data = tensor.bytes().as_ptr().cast::<c_void>().cast_mut();
+    let element = element_type(tensor.dtype());
+    // SAFETY: the byte length is the shape's by `Tensor`'s invariant, and ONNX Runtime only reads the data of inputs and
+    // initializers; that it lives long enough is the caller's.
+    unsafe { wrapped(&MemoryInfo::default(), data, tensor.bytes().len(), &shape, element) }
+}
+
+/// A copy of the tensor in the memory of a device, which is ONNX Runtime's.
+pub(super) fn brought(
+    tensor: &Tensor,
+    device: AllocationDevice<'_>,
+) -> Result<DynTensor, EngineError> {
+    let failed = EngineError::of("bringing a tensor to a device");
+    // SAFETY: the value is used for the copy below alone.
+    let value = unsafe { over(tensor) }?;
+    let value: DynTensor = value.downcast().map_err(&failed)?;
+    value.to(device, 0).map_err(&failed)
+}
+
+/// A value that reads another's memory, wherever that is.
+///
+/// # Safety
+/// The owner must outlive every use of the value.
+pub(super) unsafe fn borrowed(owner: &DynTensor) -> Result<DynValue, EngineError> {
+    let failed = || EngineError::of("wrapping a tensor")(ort::Error::new("its size is unknown"));
+    let length = owner.size().ok_or_else(failed)?;
+    let data = owner.data_ptr().cast_mut();
+    // SAFETY: memory, length and shape are the owner's, which lives long enough by the caller's word.
+    unsafe { wrapped(owner.memory_info(), data, length, owner.shape(), *owner.data_type()) }
+}
+
+/// A value over memory that is not ONNX Runtime's.
+///
+/// # Safety
+/// `data` points to `length` bytes in `memory`, as many as the shape's elements have, and outlives every use of the value.
+unsafe fn wrapped(
+    memory: &MemoryInfo<'_>,
+    data: *mut c_void,
+    length: usize,
+    shape: &[i64],
+    element: TensorElementType,
+) -> Result<DynValue, EngineError> {
     let mut value = std::ptr::null_mut();
-    // SAFETY: the pointers are valid for this call, the byte length is the shape's by `Tensor`'s
-    // invariant, and ONNX Runtime only reads the data of inputs and initializers.
+    // SAFETY: all other pointers are valid for this call, which copies what it keeps; the data is as the caller says.
     let status = unsafe {
         (ort::api().CreateTensorWithDataAsOrtValue)(
             memory.ptr(),
-            tensor.bytes().as_ptr().cast::<c_void>().cast_mut(),
-            tensor.bytes().len(),
+            data,
+            length,
             shape.as_ptr(),
             shape.len(),
-            element_type(tensor.dtype()).into(),
+            element.into(),
             &mut value,
         )
     };
@@ -181,15 +222,6 @@ pub(super) unsafe fn over(tensor: &Tensor) -> Result<DynValue, EngineError> {
         .ok_or_else(|| failed(ort::Error::new("a value was promised and not given")))?;
     // SAFETY: a tensor value that was just made, and that nothing else owns.
     Ok(unsafe { DynValue::from_ptr(value, Some(&Allocator::default())) })
-}
-
-/// A copy of the tensor in the memory of the first NVIDIA GPU.
-pub(super) fn on_device(tensor: &Tensor) -> Result<DynValue, EngineError> {
-    let failed = EngineError::of("bringing a tensor to the GPU");
-    // SAFETY: the value is used for the copy below alone.
-    let value = unsafe { over(tensor) }?;
-    let value: DynTensor = value.downcast().map_err(&failed)?;
-    Ok(value.to(AllocationDevice::CUDA, 0).map_err(&failed)?.into_dyn())
 }
 
 /// The tensor, its bytes moved if they do not lie as its elements need.
