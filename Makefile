@@ -15,7 +15,7 @@ PROVIDER ?= cpu
 # Tests in Python: of unittest alone, and of debug builds.
 PYTHON_TEST = GRPC_VERBOSITY=NONE PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(CURDIR)/$(EXAMPLE):$(CURDIR)/$(CLUSTER):$(CURDIR)/tests $(PYTHON)
 
-.PHONY: help setup demo eval-demo test test-browser test-readme test-python verify k8s-verify images fix bench settings proto release-protos test-mesh soak
+.PHONY: help setup demo eval-demo test test-browser test-readme test-python test-mesh soak verify k8s-verify images fix bench settings proto release-protos
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
