@@ -151,7 +151,7 @@ impl Generation<'_> {
         let mut prompts: Vec<_> = self.plan.negative_prompt.iter().cloned().collect();
         prompts.push(self.plan.shown_prompt().to_owned());
         let shape = [prompts.len(), self.plan.embedding_shape[0], self.plan.embedding_shape[1]];
-        let mut call = place.encode(prompts, shape, self.terms).await?;
+        let mut call = place.encode(prompts, shape, &self.terms).await?;
         let mut runtime_nanos = 0;
         let mut embeddings = None;
         while let Some(event) = call.next().await? {

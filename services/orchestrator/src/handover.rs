@@ -14,7 +14,7 @@ const MAX_PUTS: u32 = 16;
 pub(crate) struct Handover<'a> {
     adapters: &'a [ChosenAdapter],
     place: &'a Place,
-    terms: Terms,
+    terms: &'a Terms,
     puts: HashMap<&'a str, Puts>,
 }
 
@@ -25,7 +25,7 @@ struct Puts {
 }
 
 impl<'a> Handover<'a> {
-    pub(crate) fn new(adapters: &'a [ChosenAdapter], place: &'a Place, terms: Terms) -> Self {
+    pub(crate) fn new(adapters: &'a [ChosenAdapter], place: &'a Place, terms: &'a Terms) -> Self {
         Self { adapters, place, terms, puts: HashMap::new() }
     }
 

@@ -130,9 +130,9 @@ impl Pinning {
             let Ok(chosen) = pin.choose(adapters) else { continue };
             for replica in self.stages.denoiser.serving() {
                 let (place, terms) = (Place::of(&replica), Terms::of_nobody());
-                let handover = Handover::new(&chosen, &place, terms);
+                let handover = Handover::new(&chosen, &place, &terms);
                 // A denoiser that lacks the adapter has no such variant either.
-                if let Ok(variant) = try_to_prepare(&handover, false, terms).await {
+                if let Ok(variant) = try_to_prepare(&handover, false, &terms).await {
                     tracing::info!(variant, adapters = ?pin.0, "variant no longer pinned");
                 }
             }
@@ -157,9 +157,9 @@ async fn try_to_make(
 ) -> Result<String, Failure> {
     let chosen = pin.choose(adapters)?;
     let (place, terms) = (Place::of(replica), Terms::of_nobody());
-    let mut handover = Handover::new(&chosen, &place, terms);
+    let mut handover = Handover::new(&chosen, &place, &terms);
     loop {
-        match try_to_prepare(&handover, true, terms).await {
+        match try_to_prepare(&handover, true, &terms).await {
             Err(failure) => handover.after(failure).await?,
             prepared => return prepared,
         }
@@ -170,7 +170,7 @@ async fn try_to_make(
 async fn try_to_prepare(
     handover: &Handover<'_>,
     pinned: bool,
-    terms: Terms,
+    terms: &Terms,
 ) -> Result<String, Failure> {
     let scales = handover.scales();
     let mut call = handover.place().prepare_variant(scales, Some(pinned), terms).await?;

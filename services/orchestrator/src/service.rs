@@ -141,7 +141,7 @@ impl Stages {
 }
 
 /// What every call of a stage has of the generation it belongs to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     /// Names the generation in everybody's logs.
     pub(crate) trace: TraceContext,
@@ -155,7 +155,7 @@ impl Terms {
         Self { trace: TraceContext::begin(), deadline: None }
     }
 
-    fn request<T>(self, message: T) -> Request<T> {
+    fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         self.trace.mark(request.metadata_mut());
         if let Some(deadline) = self.deadline {
@@ -229,8 +229,8 @@ impl GenerationService for Orchestrator {
         };
         let plan = call.receive(planning).await?;
         let pinned = self.settings.adapters.pins.iter().any(|pin| pin.is_of(&plan.adapters));
-        let terms = Terms { trace, deadline: call.deadline() };
         let span = tracing::info_span!("generation", id = %trace.id());
+        let terms = Terms { trace, deadline: call.deadline() };
         let turns = Arc::clone(&self.turns);
         let (stages, model) = (Arc::clone(&self.stages), Arc::clone(&self.model));
         let (enhancer, readers) = (self.enhancer.clone(), Arc::clone(&self.readers));

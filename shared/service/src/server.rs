@@ -262,9 +262,8 @@ fn reflection(services: &[&'static str]) -> tonic_reflection::server::Builder<'s
 /// What is logged while a call is served says which service serves it, and for which trace. Where spans are told to a
 /// collector, it is the caller's next one, but for calls that only watch and for a page.
 fn call_span(service: &'static str, methods: &Methods, request: &http::Request<()>) -> Span {
-    let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-    let caller = header.and_then(TraceContext::parse);
-    let trace_id = caller.map(|caller| tracing::field::display(caller.id()));
+    let caller = TraceContext::of(request.headers());
+    let trace_id = caller.as_ref().map(|caller| tracing::field::display(caller.id()));
     let is_call = request.method() == http::Method::POST;
     let Some(method) = methods.label(request.uri().path()).filter(|_| is_call) else {
         return tracing::debug_span!("call", service, trace_id);

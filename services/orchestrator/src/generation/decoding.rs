@@ -48,7 +48,7 @@ impl Generation<'_> {
         place: &Place,
     ) -> Result<u64, Failure> {
         let mut known = sink.as_ref().map_or(0, Sink::frames);
-        let mut call = place.decode(latents.clone(), self.plan.size, self.terms).await?;
+        let mut call = place.decode(latents.clone(), self.plan.size, &self.terms).await?;
         let mut runtime_nanos = 0;
         while let Some(event) = call.next().await? {
             match event {

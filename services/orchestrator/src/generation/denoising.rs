@@ -18,7 +18,7 @@ impl Generation<'_> {
         }
         let variant = self.stages.variants.of(adapters);
         let place = self.stages.denoiser.choose(variant.as_deref()).await.ok()?;
-        let mut handover = Handover::new(adapters, &place, self.terms);
+        let mut handover = Handover::new(adapters, &place, &self.terms);
         while let Err(failure) = self.try_to_prepare(&handover).await {
             if let Err(failure) = handover.after(failure).await {
                 tracing::debug!(%failure, "the variant is not made ahead");
@@ -35,7 +35,7 @@ impl Generation<'_> {
     #[tracing::instrument(name = "stage call", skip_all, fields(method = "DenoiserService/PrepareVariant", address = handover.place().address(), otel.kind = "client"))]
     async fn try_to_prepare(&self, handover: &Handover<'_>) -> Result<(), Failure> {
         let (adapters, pinned) = (handover.scales(), self.pinned.then_some(true));
-        let mut call = handover.place().prepare_variant(adapters, pinned, self.terms).await?;
+        let mut call = handover.place().prepare_variant(adapters, pinned, &self.terms).await?;
         while let Some(event) = call.next().await? {
             match event {
                 PrepareEvent::Merging(merging) => {
@@ -83,7 +83,7 @@ impl Generation<'_> {
         given: (&Embeddings, Option<&EncodedInput>),
         place: &Place,
     ) -> Result<(Tensor, DenoiseSummary), Failure> {
-        let mut handover = Handover::new(&self.plan.adapters, place, self.terms);
+        let mut handover = Handover::new(&self.plan.adapters, place, &self.terms);
         loop {
             match self.try_to_denoise(index, given, &handover).await {
                 Err(failure) => handover.after(failure).await?,
@@ -121,7 +121,7 @@ impl Generation<'_> {
         }
         tensors.extend(encoded.map(|encoded| (encoded.name, encoded.latents.clone())));
         let shape = self.plan.latents.shape();
-        let mut call = handover.place().denoise(header, tensors, shape, self.terms).await?;
+        let mut call = handover.place().denoise(header, tensors, shape, &self.terms).await?;
         let (mut latents, mut summary) = (None, DenoiseSummary::default());
         while let Some(event) = call.next().await? {
             match event {

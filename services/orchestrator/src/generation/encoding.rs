@@ -111,7 +111,7 @@ impl Generation<'_> {
         };
         let num_frames = self.encoded_frames() as u32;
         let shape = [frames, channels, height, width];
-        let mut call = place.encode_frames(requests, shape, self.terms).await?;
+        let mut call = place.encode_frames(requests, shape, &self.terms).await?;
         let (mut latents, mut summary) = (None, None);
         while let Some(event) = call.next().await? {
             match event {

@@ -41,7 +41,7 @@ impl Place {
         header: DenoiseHeader,
         tensors: Vec<(&'static str, Tensor)>,
         shape: [usize; 4],
-        terms: Terms,
+        terms: &Terms,
     ) -> Result<DenoiseCall<'_>, Failure> {
         let mut requests = vec![DenoiseRequest { part: Some(Part::Header(header)) }];
         for (name, tensor) in &tensors {

@@ -31,7 +31,7 @@ impl Place {
         &self,
         adapters: Vec<AdapterScale>,
         pinned: Option<bool>,
-        terms: Terms,
+        terms: &Terms,
     ) -> Result<PrepareCall<'_>, Failure> {
         let mut client = DenoiserServiceClient::new(self.channel());
         let request = terms.request(PrepareVariantRequest { adapters, pinned });

@@ -29,7 +29,7 @@ impl Place {
     pub(crate) async fn put_adapter(
         &self,
         adapter: &Arc<RegisteredAdapter>,
-        terms: Terms,
+        terms: &Terms,
     ) -> Result<bool, Failure> {
         let (sender, requests) = mpsc::channel(READ_AHEAD);
         let reading = tokio::task::spawn_blocking({

@@ -36,7 +36,7 @@ impl Place {
         &self,
         prompts: Vec<String>,
         shape: [usize; 3],
-        terms: Terms,
+        terms: &Terms,
     ) -> Result<EncodeCall<'_>, Failure> {
         let mut client = TextEncoderServiceClient::new(self.channel());
         let responses = client

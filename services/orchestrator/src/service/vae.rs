@@ -42,7 +42,7 @@ impl Place {
         &self,
         latents: Tensor,
         size: VideoSize,
-        terms: Terms,
+        terms: &Terms,
     ) -> Result<DecodeCall<'_>, Failure> {
         let parts = tensor_parts("latents", &latents);
         let requests = parts.map(|part| DecodeRequest { latents: Some(part) });
@@ -89,7 +89,7 @@ impl Place {
         &self,
         requests: mpsc::Receiver<EncodeRequest>,
         shape: [usize; 4],
-        terms: Terms,
+        terms: &Terms,
     ) -> Result<FramesCall<'_>, Failure> {
         let mut client = VaeServiceClient::new(self.channel());
         let responses = client

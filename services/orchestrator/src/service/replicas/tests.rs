@@ -68,7 +68,7 @@ fn replicas(processes: &[&Process], patience: u64) -> Replicas {
 }
 
 async fn call(place: &Place) -> Result<(), Failure> {
-    place.encode(vec!["x".to_owned()], [1, 1, 1], Terms::of_nobody()).await.map(drop)
+    place.encode(vec!["x".to_owned()], [1, 1, 1], &Terms::of_nobody()).await.map(drop)
 }
 
 async fn all_serve(replicas: &Replicas, count: usize) {
