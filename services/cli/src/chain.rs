@@ -9,7 +9,8 @@ use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_denoiser::AdapterSettings;
 use cogwheel_models::checkpoint::{Checkpoint, Workload};
 use cogwheel_orchestrator::{
-    AdapterArgs, EnhancerArgs, InputLimits, RegisteredAdapter, RequestLimits, Residency, StagesArgs,
+    AdapterArgs, EnhancerArgs, InputLimits, RegisteredAdapter, RequestLimits, Residency,
+    StagesArgs, WorkLimits,
 };
 use cogwheel_service::{
     Address, ComputeArgs, Exit, Failure, Fatal, Limits, Listener, MemorySize, Page, Prepack,
@@ -45,8 +46,8 @@ pub struct ChainSettings {
     pub vae_tiling: Tiling,
     /// The stages' queues.
     pub queue: StageQueue,
-    /// Videos of one request.
-    pub max_videos: u32,
+    /// How much work a request may be.
+    pub work: WorkLimits,
     /// Frames, height and width of the videos, where they are known and not the model's default.
     pub size: [Option<u32>; 3],
     /// Whether videos are made of others where the model leaves that open.
@@ -118,6 +119,7 @@ impl Chain {
         let stages_shutdown = shutdown.beside();
         let mut stages = JoinSet::new();
         let variants = settings.variants(residency, memory_limit);
+        let max_prompt_chars = settings.work.max_prompt_chars;
         let tiling = TilingArgs { vae_tiling: settings.vae_tiling };
         type Run = Box<dyn FnOnce(StageArgs, Listener, Limits, Shutdown) -> StageTask>;
         let mut start = |run: Run| {
@@ -125,12 +127,12 @@ impl Chain {
             stages.spawn(run(stage.clone(), listener, limits, stages_shutdown.clone()));
             Address::Memory(connector)
         };
-        let text_encoder = start(Box::new(|stage, listener, limits, shutdown| {
+        let text_encoder = start(Box::new(move |stage, listener, limits, shutdown| {
             let settings = cogwheel_text_encoder::Settings {
                 stage,
                 cache_bytes: EMBEDDINGS_CACHE_BYTES,
                 max_prompts: MAX_PROMPTS,
-                max_prompt_chars: RequestLimits::default().max_prompt_chars,
+                max_prompt_chars,
             };
             Box::pin(async move {
                 cogwheel_text_encoder::run(settings, listener, limits, &shutdown).await
@@ -236,7 +238,7 @@ impl ChainSettings {
     fn limits(&self, memory_limit: Option<u64>) -> RequestLimits {
         RequestLimits {
             memory_limit: memory_limit.map(|bytes| MemorySize { bytes }),
-            max_videos: self.max_videos,
+            work: self.work,
             vae_tiling: self.vae_tiling,
             inputs: self.inputs,
             precision: self.compute.precision,

@@ -1,6 +1,5 @@
 //! `cogwheel serve`: the four services in one process.
 
-use cogwheel_orchestrator::RequestLimits;
 use cogwheel_service::{Fatal, Limits, Shutdown, Telemetry};
 
 use crate::args::{ServeArgs, Switch};
@@ -26,7 +25,7 @@ fn serve(args: ServeArgs) -> Result<(), Fatal> {
         memory_limit: args.memory_limit.map(|limit| limit.bytes),
         vae_tiling: args.tiling.vae_tiling,
         queue: StageQueue { depth: args.queue_depth },
-        max_videos: RequestLimits::default().max_videos,
+        work: args.work,
         size: [None; 3],
         from_video: false,
         adapters: args.adapters,

@@ -25,5 +25,5 @@ pub use registry::{RegisteredAdapter, check_adapter_name};
 pub use service::run;
 pub use settings::{
     AdapterArgs, InputLimits, RequestLimits, Residency, Settings, StageAddress, StageAddressError,
-    StageLinkArgs, StagesArgs,
+    StageLinkArgs, StagesArgs, WorkLimits,
 };

@@ -88,7 +88,7 @@ impl Plan {
             ("negative_prompt", &request.negative_prompt),
             ("enhanced_prompt", &request.enhanced_prompt),
         ] {
-            let (found, limit) = (text.chars().count(), limits.max_prompt_chars);
+            let (found, limit) = (text.chars().count(), limits.work.max_prompt_chars);
             if found > limit {
                 let message = format!("expected at most {limit} characters, found {found}");
                 invalid.add(field, message);
@@ -156,8 +156,8 @@ impl Plan {
             invalid.add("output_format", error);
         }
         let num_videos = request.num_videos.unwrap_or(1);
-        if !(1..=limits.max_videos).contains(&num_videos) {
-            let limit = limits.max_videos;
+        if !(1..=limits.work.max_videos).contains(&num_videos) {
+            let limit = limits.work.max_videos;
             invalid.add("num_videos", format!("expected 1 to {limit}, found {num_videos}"));
         }
         let initial_latents = request
@@ -171,7 +171,7 @@ impl Plan {
             prompt: request.prompt,
             enhance_prompt: request.enhance_prompt && enhanced_prompt.is_none(),
             enhanced_prompt,
-            max_prompt_chars: limits.max_prompt_chars,
+            max_prompt_chars: limits.work.max_prompt_chars,
             negative_prompt: guided.then_some(request.negative_prompt),
             size: VideoSize {
                 num_frames: num_frames as u32,
@@ -235,7 +235,7 @@ fn sampling(
 ) -> Sampling {
     let defaults = model.defaults();
     let trained = u32::try_from(model.train_timesteps()).unwrap_or(u32::MAX);
-    let limit = limits.max_steps.min(trained);
+    let limit = limits.work.max_steps.min(trained);
     let default_steps = u32::try_from(defaults.num_inference_steps).unwrap_or(1);
     let num_inference_steps = request.num_inference_steps.unwrap_or(default_steps);
     if !(1..=limit).contains(&num_inference_steps) {
@@ -282,12 +282,13 @@ fn format(request: &GenerateVideoRequest, invalid: &mut Invalid) -> OutputFormat
 fn check_extent(workload: &Workload, limits: &RequestLimits, invalid: &mut Invalid) -> bool {
     let violated = invalid.0.len();
     let Workload { num_frames, height, width, .. } = *workload;
-    if num_frames as u64 > u64::from(limits.max_frames) {
-        let max = limits.max_frames;
+    if num_frames as u64 > u64::from(limits.work.max_frames) {
+        let max = limits.work.max_frames;
         invalid.add("num_frames", format!("expected at most {max}, found {num_frames}"));
     }
-    if (width as u64).saturating_mul(height as u64) > limits.max_pixels {
-        let (max, larger) = (limits.max_pixels, if width > height { "width" } else { "height" });
+    if (width as u64).saturating_mul(height as u64) > limits.work.max_pixels {
+        let (max, larger) =
+            (limits.work.max_pixels, if width > height { "width" } else { "height" });
         invalid.add(larger, format!("expected at most {max} pixels, found {width}x{height}"));
     }
     invalid.0.len() == violated

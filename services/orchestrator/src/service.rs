@@ -67,6 +67,7 @@ pub async fn run(
         Arc::new(Pinning { pins: settings.adapters.pins.clone(), stages: Arc::clone(&stages) });
     let adapters = adapters::Service::new(Arc::clone(&registry), Arc::clone(&pinning), shutdown);
     let registered = Arc::clone(&registry);
+    let max_generations = settings.limits.work.max_generations as usize;
     let service = Orchestrator {
         registry,
         model: Arc::new(Model::new(checkpoint, settings.limits.precision)),
@@ -74,10 +75,10 @@ pub async fn run(
         enhancer,
         openers: Arc::new(Semaphore::new(READERS)),
         readers: Arc::new(Semaphore::new(READERS)),
-        gate: Gate::new("the orchestrator", settings.limits.max_generations as usize, shutdown),
+        gate: Gate::new("the orchestrator", max_generations, shutdown),
         turns: Arc::new(Semaphore::new(match settings.residency {
             Residency::OneByOne => 1,
-            Residency::Apart | Residency::Together => settings.limits.max_generations as usize,
+            Residency::Apart | Residency::Together => max_generations,
         })),
         settings,
     };

@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail};
 use cogwheel_cli::args::{Command, Invocation, parse};
 use cogwheel_cli::chain::{ChainSettings, StageQueue, open_checkpoint};
 use cogwheel_cli::sums;
-use cogwheel_orchestrator::RegisteredAdapter;
+use cogwheel_orchestrator::{RegisteredAdapter, WorkLimits};
 
 /// A chain for the model of a demo folder with its adapters, and their names.
 ///
@@ -40,7 +40,7 @@ pub(crate) fn of(demo: &Path) -> anyhow::Result<(ChainSettings, Vec<String>)> {
         memory_limit: None,
         vae_tiling: args.tiling.vae_tiling,
         queue: StageQueue { depth: 1 },
-        max_videos: 1,
+        work: WorkLimits { max_videos: 1, ..WorkLimits::default() },
         size: [None; 3],
         from_video: false,
         adapters: Default::default(),

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use cogwheel_denoiser::AdapterSettings;
-use cogwheel_orchestrator::{AdapterArgs, EnhancerArgs, InputLimits};
+use cogwheel_orchestrator::{AdapterArgs, EnhancerArgs, InputLimits, WorkLimits};
 use cogwheel_service::{ComputeArgs, ConfigArgs, LogArgs, ServerArgs, TilingArgs, TraceArgs};
 
 use super::{COMPUTING, MemorySize, Switch};
@@ -28,6 +28,9 @@ pub struct ServeArgs {
         hide_possible_values = true
     )]
     pub page: Switch,
+    #[command(flatten)]
+    /// How much work a request may be.
+    pub work: WorkLimits,
     #[command(flatten)]
     /// How large a request and what it brings may be.
     pub inputs: InputLimits,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cogwheel_api::generation::v1::GenerateVideoRequest;
 use cogwheel_denoiser::AdapterSettings;
 use cogwheel_models::checkpoint::Checkpoint;
-use cogwheel_orchestrator::AdapterArgs;
+use cogwheel_orchestrator::{AdapterArgs, WorkLimits};
 use cogwheel_service::{Address, Fatal};
 use cogwheel_tensor::Tensor;
 use cogwheel_weights::Digest;
@@ -185,7 +185,13 @@ impl Plan {
                     vae_tiling: args.tiling.vae_tiling,
                     // One request at a time comes from here.
                     queue: StageQueue { depth: 1 },
-                    max_videos: MAX_VIDEOS,
+                    // Whoever asks is whose machine it is; memory bounds it all the same.
+                    work: WorkLimits {
+                        max_videos: MAX_VIDEOS,
+                        max_frames: u32::MAX,
+                        max_pixels: u64::MAX,
+                        ..WorkLimits::default()
+                    },
                     size: [request.num_frames, request.height, request.width],
                     from_video: request.video.is_some()
                         || batch.as_ref().is_some_and(Batch::brings_video),
