@@ -1,5 +1,6 @@
 mod connection;
 mod connections;
+mod files;
 mod incoming;
 
 use std::io;

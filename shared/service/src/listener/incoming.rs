@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::connection::{Connection, Io};
 use super::connections::{Connections, Place};
-use super::{Listener, Socket};
+use super::{Listener, Socket, files};
 use crate::Limits;
 use crate::tls::ServerTls;
 
@@ -32,6 +32,7 @@ pub(crate) fn incoming(
     let (sender, ready) = mpsc::channel(READY);
     match listener.socket {
         Socket::Tcp(tcp) => {
+            files::allow(limits.max_connections);
             let doors = Doors {
                 connections: Connections::new(limits.max_connections, limits.connection_idle),
                 handshake: limits.handshake,
