@@ -2,6 +2,7 @@
 
 mod budget;
 mod follow;
+mod place;
 mod replica;
 mod resolve;
 mod score;
@@ -17,7 +18,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::settings::{StageAddress, StagesArgs};
 use budget::Budget;
-pub(crate) use replica::{Place, Replica};
+pub(crate) use place::Place;
+pub(crate) use replica::Replica;
 use score::Candidate;
 
 /// How often is looked again while nobody can take a call, beside upon every change.

@@ -1,5 +1,3 @@
-use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -17,9 +15,6 @@ use tracing::Instrument as _;
 use super::score::Rank;
 use super::{Candidate, Pool, follow};
 
-/// How long one that said it is full is left alone, unless it tells of itself before.
-const FULL: Duration = Duration::from_millis(500);
-
 /// One replica: its channel, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Replica {
@@ -36,13 +31,14 @@ pub(crate) struct Replica {
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     health: Health,
-    told: Option<WatchStatusResponse>,
-    calls: usize,
-    full_until: Option<Instant>,
+    pub(super) told: Option<WatchStatusResponse>,
+    /// Calls that this process has there.
+    pub(super) calls: usize,
+    pub(super) full_until: Option<Instant>,
     /// Calls that were lost since one was answered.
-    losses: u32,
+    pub(super) losses: u32,
     /// How often it has come up.
     ups: u64,
     /// How often it could not be reached.
@@ -214,13 +210,13 @@ impl Replica {
         first.saturating_mul(1 << doubled).min(most)
     }
 
-    fn tell_change(&self) {
+    pub(super) fn tell_change(&self) {
         if let Some(pool) = self.pool.upgrade() {
             pool.tell_change();
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -228,84 +224,5 @@ impl Replica {
 impl Drop for Replica {
     fn drop(&mut self) {
         metrics::replica(self.stage, &self.address, None);
-    }
-}
-
-/// A replica that is going to do, or does, a call of this process.
-#[derive(Debug)]
-pub(crate) struct Place {
-    pub(super) replica: Arc<Replica>,
-    heard: AtomicBool,
-}
-
-impl Place {
-    pub(crate) fn of(replica: &Arc<Replica>) -> Self {
-        replica.state().calls += 1;
-        Self { replica: Arc::clone(replica), heard: AtomicBool::new(false) }
-    }
-
-    /// The same replica for another call.
-    pub(crate) fn renewed(&self) -> Self {
-        Self::of(&self.replica)
-    }
-
-    /// Something was heard of the call.
-    pub(in crate::service) fn hear(&self) {
-        if !self.heard.swap(true, Ordering::Relaxed) {
-            self.replica.state().losses = 0;
-            if let Some(pool) = self.replica.pool.upgrade() {
-                pool.budget.gain();
-            }
-        }
-    }
-
-    /// It has this variant in memory now, which it will tell in a moment.
-    pub(crate) fn has_variant(&self, id: &str) {
-        if let Some(told) = &mut self.replica.state().told
-            && !told.variants.iter().any(|variant| variant == id)
-        {
-            told.variants.push(id.to_owned());
-        }
-    }
-
-    /// Whether anything was heard of the call: else nothing of it was begun.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.heard.load(Ordering::Relaxed)
-    }
-
-    /// The call was lost for this: the replica is left out until its health has been asked again.
-    pub(crate) fn lose(&self, why: Status) {
-        self.replica.state().losses += 1;
-        self.replica.set_health(Health::Down, Some(why));
-        self.replica.lost.notify_one();
-    }
-
-    /// It said that it is full: it is left alone for a moment.
-    pub(crate) fn set_full(&self) {
-        self.replica.state().full_until = Some(Instant::now() + FULL);
-    }
-}
-
-impl Deref for Place {
-    type Target = Replica;
-
-    fn deref(&self) -> &Replica {
-        &self.replica
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut state = self.replica.state();
-        state.calls -= 1;
-        // It tells so in a moment; until then it would count as busy with what has ended.
-        if self.has_begun()
-            && let Some(told) = &mut state.told
-        {
-            told.admitted = told.admitted.saturating_sub(1);
-        }
-        drop(state);
-        // Somebody may wait for it.
-        self.replica.tell_change();
     }
 }
