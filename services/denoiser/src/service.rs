@@ -18,8 +18,8 @@ use cogwheel_engine::{Runtime, SessionOptions, Worker};
 use cogwheel_lora::MergeError;
 use cogwheel_models::{checkpoint::Checkpoint, transformer};
 use cogwheel_service::{
-    Failure, Fatal, Gate, Limits, Listener, Queue, Responder, Responses, STATUS_SERVICE, Server,
-    Shutdown, StageArgs, StageStatus, end, metrics, run_on, warmed_up,
+    Failure, Fatal, Gate, Limits, Listener, Queue, Responder, Responses, Server, Shutdown,
+    StageArgs, StageStatus, end, metrics, run_on, warmed_up,
 };
 use tokio::sync::{Semaphore, watch};
 use tonic::service::Routes;
@@ -98,10 +98,10 @@ pub async fn run(
     let model = service.stage.model.clone();
     let service =
         DenoiserServiceServer::new(service).max_decoding_message_size(limits.max_message_bytes);
-    let routes = Routes::new(service).add_service(status.service());
+    let routes = Routes::new(service);
     let name = "cogwheel.denoiser.v1.DenoiserService";
     let server =
-        Server::new("denoiser", name, routes, readiness).with(STATUS_SERVICE).with_model(&model);
+        Server::new("denoiser", name, routes, readiness).with_status(status).with_model(&model);
     let result = server.serve(listener, limits, shutdown).await;
     end(&worker).await;
     result

@@ -13,8 +13,8 @@ use cogwheel_api::textencoder::v1::{
 use cogwheel_engine::{EngineError, Runtime, Worker};
 use cogwheel_models::{checkpoint::Checkpoint, text_encoder};
 use cogwheel_service::{
-    Failure, Fatal, Gate, Invalid, Limits, Listener, Responder, Responses, STATUS_SERVICE, Server,
-    Shutdown, StageArgs, StageStatus, end,
+    Failure, Fatal, Gate, Invalid, Limits, Listener, Responder, Responses, Server, Shutdown,
+    StageArgs, StageStatus, end,
     metrics::{self, Cache},
     run_on, warmed_up,
 };
@@ -81,11 +81,10 @@ pub async fn run(
     let model = service.settings.stage.model.clone();
     let service =
         TextEncoderServiceServer::new(service).max_decoding_message_size(limits.max_message_bytes);
-    let routes = Routes::new(service).add_service(status.service());
+    let routes = Routes::new(service);
     let name = "cogwheel.textencoder.v1.TextEncoderService";
-    let server = Server::new("text encoder", name, routes, readiness)
-        .with(STATUS_SERVICE)
-        .with_model(&model);
+    let server =
+        Server::new("text encoder", name, routes, readiness).with_status(status).with_model(&model);
     let result = server.serve(listener, limits, shutdown).await;
     end(&worker).await;
     result

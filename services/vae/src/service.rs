@@ -13,8 +13,8 @@ use cogwheel_diffusion::geometry::Tiles;
 use cogwheel_engine::{EngineError, Runtime, Worker};
 use cogwheel_models::checkpoint::{Checkpoint, StageMemory, Workload};
 use cogwheel_service::{
-    Failure, Fatal, Gate, Limits, Listener, MemoryNeed, Responses, STATUS_SERVICE, Server,
-    Shutdown, StageArgs, StageStatus, Tiling, TilingArgs, end, warmed_up,
+    Failure, Fatal, Gate, Limits, Listener, MemoryNeed, Responses, Server, Shutdown, StageArgs,
+    StageStatus, Tiling, TilingArgs, end, warmed_up,
 };
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
@@ -78,10 +78,9 @@ pub async fn run(
     let model = service.settings.stage.model.clone();
     let service =
         VaeServiceServer::new(service).max_decoding_message_size(limits.max_message_bytes);
-    let routes = Routes::new(service).add_service(status.service());
+    let routes = Routes::new(service);
     let name = "cogwheel.vae.v1.VaeService";
-    let server =
-        Server::new("vae", name, routes, readiness).with(STATUS_SERVICE).with_model(&model);
+    let server = Server::new("vae", name, routes, readiness).with_status(status).with_model(&model);
     let result = server.serve(listener, limits, shutdown).await;
     end(&worker).await;
     result

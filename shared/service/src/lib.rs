@@ -70,7 +70,7 @@ pub use stage::{
     ComputeArgs, Events, ExecutionProvider, MatrixUnit, Precision, Prepack, Queue, StageArgs, end,
     run_on,
 };
-pub use status::{STATUS_SERVICE, StageStatus};
+pub use status::StageStatus;
 pub use telemetry::{Telemetry, TraceArgs};
 pub use tiling::{Tiling, TilingArgs};
 pub use tls::TlsArgs;

@@ -19,7 +19,8 @@ use crate::methods::Methods;
 use crate::metrics::{self, RequestLayer};
 use crate::page::{Page, PageLayer};
 use crate::receiving::ReceivingLayer;
-use crate::{Fatal, Health, Limits, Listener, Shutdown, TraceContext};
+use crate::status::STATUS_SERVICE;
+use crate::{Fatal, Health, Limits, Listener, Shutdown, StageStatus, TraceContext};
 
 /// Window of a stream and of a connection: gRPC's 64 KiB would stop tensors at every chunk.
 const WINDOW: u32 = 4 << 20;
@@ -75,6 +76,13 @@ impl Server {
     pub fn with(mut self, service: &'static str) -> Self {
         self.services.push(service);
         self
+    }
+
+    /// The same with what a stage's orchestrators want to know of it.
+    #[must_use]
+    pub fn with_status(mut self, status: StageStatus) -> Self {
+        self.routes = self.routes.add_service(status.service());
+        self.with(STATUS_SERVICE)
     }
 
     /// The same with a page for browsers, which call the services by gRPC-Web; without one only

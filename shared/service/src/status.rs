@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use crate::{Failure, Gate};
 
 /// Full gRPC name of the service that tells how busy a stage is.
-pub const STATUS_SERVICE: &str = "cogwheel.stage.v1.StageService";
+pub(crate) const STATUS_SERVICE: &str = "cogwheel.stage.v1.StageService";
 
 /// Who may watch at once: the orchestrators of a cluster and some more.
 const MAX_WATCHERS: usize = 64;
