@@ -31,7 +31,10 @@ class Generate(unittest.TestCase):
 
     def start(self, *arguments, **options):
         command = [*GENERATE, "--endpoint", self.server.url, *map(str, arguments)]
-        return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, **{"stderr": subprocess.PIPE, **options})
+        # As in a terminal, also where this test runs in a shell's background, which ignores Ctrl-C for it.
+        heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        options = {"stderr": subprocess.PIPE, "preexec_fn": heed, **options}
+        return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, **options)
 
     def run_to_end(self, *arguments):
         process = self.start(*arguments)
