@@ -10,7 +10,9 @@ use cogwheel_api::generation::v1::generation_service_client::GenerationServiceCl
 use cogwheel_api::generation::v1::{AdapterChoice, GenerateVideoRequest, GenerateVideoResponse};
 use cogwheel_api::stage::v1::stage_service_client::StageServiceClient;
 use cogwheel_api::stage::v1::{WatchStatusRequest, WatchStatusResponse};
-use cogwheel_tests::{Case, ServiceProcess, Stages, Video, collect, data, repository};
+use cogwheel_tests::{
+    Case, Metrics, ServiceProcess, Stages, Video, collect, data, own_host, repository,
+};
 use futures_util::future::join_all;
 use tonic::{Code, Status, Streaming};
 
@@ -84,15 +86,23 @@ async fn status_of(stage: &ServiceProcess) -> WatchStatusResponse {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_denoiser_had_begun_another_does_again_to_the_same_result() {
-    let mut cluster = Cluster::start(&model(), &[], &["--stage-patience-seconds", "100"]);
+    let admin = format!("{}:0", own_host());
+    let flags = ["--stage-patience-seconds", "100", "--admin-listen", &admin];
+    let mut cluster = Cluster::start(&model(), &[], &flags);
+    let retries = |cluster: &Cluster| {
+        let metrics = Metrics::of(&cluster.orchestrator.admin());
+        metrics.sum("cogwheel_stage_retries_total", &[("stage", "denoiser")])
+    };
     let whole = cluster.generate(request(LONG)).await.unwrap();
     assert_eq!(whole.notices(), [""; 0]);
+    assert_eq!(retries(&cluster), 0.0);
     let (stream, busy) = cluster.begun(LONG).await;
     cluster.denoisers[busy].signal("KILL");
     let video = collect(stream).await.unwrap();
     assert!(
         video.notices()[0].starts_with("the denoiser was lost at its work, which is done again: ")
     );
+    assert_eq!(retries(&cluster), 1.0);
     assert_eq!(video.latents, whole.latents);
     assert!(video.frames == whole.frames, "frames differ");
     assert_eq!(video.steps()[video.steps().len() - LONG as usize..], whole.steps());
