@@ -243,7 +243,6 @@ impl ChainSettings {
             inputs: self.inputs,
             precision: self.compute.precision,
             enhances_prompts: self.enhancer.prompt_enhancer.is_some(),
-            ..RequestLimits::default()
         }
     }
 
