@@ -170,6 +170,8 @@ impl Variants {
         let pinned = wanted.pinned;
         let variant = self.variant(base, id, wanted, progress).await?;
         place.made();
+        let is_first = self.resident().is_first_run(&id);
+        metrics::cache(Cache::Variants, usize::from(!is_first), usize::from(is_first));
         if let Some(pinned) = pinned {
             // Where there is no place for it beside other pinned ones it is there as long as it is used.
             self.resident().pin(&id, pinned);
@@ -250,17 +252,14 @@ impl Variants {
         progress: watch::Sender<Merging>,
     ) -> Result<Variant, VariantError> {
         if let Some(variant) = self.resident().get(&id) {
-            metrics::cache(Cache::Variants, 1, 0);
             return Ok(variant);
         }
         let merging = Arc::clone(&self.merging).acquire_owned().await;
         let merging = merging.map_err(VariantError::closed)?;
         // Whoever was before in the line may have wanted the same, and left.
         if let Some(variant) = self.resident().get(&id) {
-            metrics::cache(Cache::Variants, 1, 0);
             return Ok(variant);
         }
-        metrics::cache(Cache::Variants, 0, 1);
         let making = Making {
             base,
             recipe,

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cogwheel_engine::{Variant, WeakVariant};
 use cogwheel_lora::VariantId;
@@ -15,6 +15,8 @@ pub(super) struct Resident {
     need: u64,
     kept: HashMap<VariantId, Kept>,
     held: HashMap<VariantId, WeakVariant>,
+    /// Those that nobody has run with since they were made.
+    made: HashSet<VariantId>,
     /// Counts uses.
     clock: u64,
 }
@@ -28,7 +30,8 @@ struct Kept {
 
 impl Resident {
     pub(super) fn new(byte_budget: u64, memory: Option<u64>) -> Self {
-        Self { byte_budget, memory, need: 0, kept: HashMap::new(), held: HashMap::new(), clock: 0 }
+        let (kept, held, made) = (HashMap::new(), HashMap::new(), HashSet::new());
+        Self { byte_budget, memory, need: 0, kept, held, made, clock: 0 }
     }
 
     /// Bytes that may be kept: the budget, as far as the request that runs leaves it.
@@ -69,6 +72,11 @@ impl Resident {
         self.kept.contains_key(id) || held().is_some()
     }
 
+    /// Whether a run with the variant is the first since it was made.
+    pub(super) fn is_first_run(&mut self, id: &VariantId) -> bool {
+        self.made.remove(id)
+    }
+
     /// Ids of the variants that are here.
     pub(super) fn ids(&self) -> impl Iterator<Item = &VariantId> {
         let held = self
@@ -83,6 +91,9 @@ impl Resident {
     pub(super) fn insert(&mut self, id: VariantId, variant: Variant) {
         self.held.retain(|_, held| held.upgrade().is_some());
         self.held.insert(id, variant.downgrade());
+        let (kept, held) = (&self.kept, &self.held);
+        self.made.retain(|id| kept.contains_key(id) || held.contains_key(id));
+        self.made.insert(id);
         if !self.has_place(&id, variant.byte_length() as u64) {
             return;
         }
