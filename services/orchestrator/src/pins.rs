@@ -3,14 +3,20 @@
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cogwheel_api::generation::v1::AdapterChoice;
 use cogwheel_service::{Failure, Invalid};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 
 use crate::handover::Handover;
 use crate::plan::{ChosenAdapter, MAX_CHOICES, choose};
 use crate::registry::{Adapters, Registry, check_adapter_name};
 use crate::service::{Place, PrepareEvent, Replica, Stages, Terms};
+
+/// How long it is waited before a denoiser that had no place is asked again.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// `NAME[=SCALE],...`: the adapters of a variant that stays in memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,22 +99,36 @@ impl Pinning {
         }
         let mut changes = self.stages.denoiser.changes();
         let mut pinned: HashMap<String, u64> = HashMap::new();
+        // A denoiser that is busy does not hold up the others.
+        let mut making = FuturesUnordered::new();
         loop {
             changes.mark_unchanged();
             let serving: Vec<_> = self.stages.denoiser.serving().collect();
             pinned.retain(|address, _| serving.iter().any(|replica| replica.address() == address));
             for replica in serving {
                 let ups = replica.ups();
-                if pinned.insert(replica.address().to_owned(), ups) == Some(ups) {
-                    continue;
-                }
-                let adapters = registry.adapters();
-                for pin in &self.pins {
-                    make(pin, &adapters, &replica).await;
+                if pinned.insert(replica.address().to_owned(), ups) != Some(ups) {
+                    making.push(self.make_all(registry, replica, ups));
                 }
             }
-            if changes.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() {
+                    return;
+                },
+                Some(()) = making.next() => {}
+            }
+        }
+    }
+
+    /// Has those made by a denoiser whose adapters are all registered, as long as it has come up only `ups` times. One that
+    /// is refused for want of a place is tried again.
+    async fn make_all(&self, registry: &Registry, replica: Arc<Replica>, ups: u64) {
+        for pin in &self.pins {
+            while make(pin, &registry.adapters(), &replica).await == Outcome::Later {
+                tokio::time::sleep(PAUSE).await;
+                if replica.ups() != ups || !replica.is_serving() {
+                    return;
+                }
             }
         }
     }
@@ -140,12 +160,25 @@ impl Pinning {
     }
 }
 
-async fn make(pin: &Pin, adapters: &Adapters, replica: &Arc<Replica>) {
+/// What came of an attempt to pin a variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// There was no place for the call, or it was lost.
+    Later,
+}
+
+async fn make(pin: &Pin, adapters: &Adapters, replica: &Arc<Replica>) -> Outcome {
     let denoiser = replica.address();
     match try_to_make(pin, adapters, replica).await {
-        Ok(variant) => tracing::info!(variant, adapters = ?pin.0, denoiser, "variant pinned"),
+        Ok(variant) => {
+            tracing::info!(variant, adapters = ?pin.0, denoiser, "variant pinned");
+            Outcome::Done
+        }
         Err(failure) => {
             tracing::warn!(%failure, adapters = ?pin.0, denoiser, "a variant is not pinned now");
+            let passes = failure.is_full() || failure.lost().is_some();
+            if passes { Outcome::Later } else { Outcome::Done }
         }
     }
 }

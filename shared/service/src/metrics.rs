@@ -13,7 +13,7 @@ pub use catalogue::{Entry, entries};
 pub(crate) use requests::RequestLayer;
 pub(crate) use text::MEDIA_TYPE;
 pub use text::text;
-pub use waiting::Waiting;
+pub use waiting::{Waiting, waited};
 
 /// Why requests are refused before they are worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

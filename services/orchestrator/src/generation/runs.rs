@@ -22,12 +22,16 @@ pub(super) struct Runs<'a> {
     /// Runs that were cut.
     cut: u32,
     full: u32,
+    /// The position in a queue that the client was last told.
+    told: Option<u32>,
+    /// How long a replica has been waited for, if any was, however often one was full meanwhile.
+    waited: Option<Duration>,
 }
 
 impl<'a> Generation<'a> {
     /// Runs for video `index`.
     pub(super) fn runs(&'a self, index: u32, stage: Stage, replicas: &'a Replicas) -> Runs<'a> {
-        Runs { generation: self, index, stage, replicas, cut: 0, full: 0 }
+        Runs { generation: self, index, stage, replicas, cut: 0, full: 0, told: None, waited: None }
     }
 }
 
@@ -36,17 +40,18 @@ impl Runs<'_> {
     ///
     /// # Errors
     /// That no replica can be reached, or that the caller left.
-    pub(super) async fn place(&self, variant: Option<&str>) -> Result<Place, Failure> {
+    pub(super) async fn place(&mut self, variant: Option<&str>) -> Result<Place, Failure> {
         if let Some(place) = self.replicas.try_choose(variant) {
             return Ok(place);
         }
         let waiting = self.replicas.waiting();
-        if waiting > 0 {
+        if waiting > 0 && self.told != Some(waiting) {
+            self.told = Some(waiting);
             self.generation.queued(self.index, self.stage, waiting).await?;
         }
         let waits = Waiting::of("the orchestrator");
         let place = self.replicas.choose(variant).await?;
-        waits.begin(Duration::ZERO);
+        *self.waited.get_or_insert_default() += waits.end();
         Ok(place)
     }
 
@@ -61,6 +66,7 @@ impl Runs<'_> {
             place.set_full();
             return Ok(());
         }
+        self.end_wait();
         let Some(status) = failure.lost() else { return Err(failure) };
         place.lose(status.clone());
         let (stage, address) = (self.replicas.stage(), place.address());
@@ -80,5 +86,19 @@ impl Runs<'_> {
         // Progress goes back.
         let message = format!("the {stage} was lost at its work, which is done again: {failure}");
         self.generation.tell(self.index, Event::Notice(Notice { message })).await
+    }
+
+    /// A replica took what had waited.
+    fn end_wait(&mut self) {
+        self.told = None;
+        if let Some(waited) = self.waited.take() {
+            metrics::waited("the orchestrator", waited);
+        }
+    }
+}
+
+impl Drop for Runs<'_> {
+    fn drop(&mut self) {
+        self.end_wait();
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn new(registry: Arc<Registry>, pinning: Arc<Pinning>, shutdown: &Shutdown) -> Self {
-        let creations = Gate::new("the adapter registry", MAX_CREATIONS, shutdown);
+        let creations = Gate::new("the orchestrator's adapter registry", MAX_CREATIONS, shutdown);
         Self { registry, pinning, creations }
     }
 

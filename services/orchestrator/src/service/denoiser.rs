@@ -75,7 +75,7 @@ impl DenoiseCall<'_> {
             let Some(response) = message.map_err(|status| self.place.failure(status))? else {
                 return Ok(None);
             };
-            self.place.hear();
+            self.place.hear_of_work();
             match response.event {
                 Some(Event::QueuePosition(position)) => {
                     return Ok(Some(DenoiseEvent::Queued(position)));

@@ -7,6 +7,7 @@ mod replica;
 mod resolve;
 mod score;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,6 +44,8 @@ struct Pool {
     addresses: String,
     dialer: Dialer,
     list: Mutex<Vec<Arc<Replica>>>,
+    /// How many there are of each address, those included that have left the list and still have calls.
+    known: Mutex<HashMap<String, usize>>,
     /// Told whenever one may take a call that could not before.
     changed: watch::Sender<()>,
     budget: Budget,
@@ -66,6 +69,7 @@ impl Replicas {
             addresses: names.join(", "),
             dialer: dialer.clone(),
             list: Mutex::default(),
+            known: Mutex::default(),
             changed: watch::Sender::new(()),
             budget: Budget::default(),
             turn: AtomicUsize::new(0),
@@ -177,6 +181,18 @@ impl Pool {
             (replica, before)
         });
         Asked(asked.collect())
+    }
+
+    /// How many replicas of this address there are, of which one comes or goes.
+    fn count(&self, address: &str, change: isize) -> usize {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = known.entry(address.to_owned()).or_default();
+        *count = count.saturating_add_signed(change);
+        let now = *count;
+        if now == 0 {
+            known.remove(address);
+        }
+        now
     }
 
     fn list(&self) -> MutexGuard<'_, Vec<Arc<Replica>>> {

@@ -119,7 +119,7 @@ impl FramesCall<'_> {
             let Some(response) = message.map_err(|status| self.place.failure(status))? else {
                 return Ok(None);
             };
-            self.place.hear();
+            self.place.hear_of_work();
             match response.event {
                 Some(Event::QueuePosition(position)) => {
                     return Ok(Some(FramesEvent::Queued(position)));
@@ -149,7 +149,7 @@ impl DecodeCall<'_> {
             let Some(response) = message.map_err(|status| self.place.failure(status))? else {
                 return Ok(None);
             };
-            self.place.hear();
+            self.place.hear_of_work();
             match response.event {
                 Some(Event::QueuePosition(position)) => {
                     return Ok(Some(DecodeEvent::Queued(position)));

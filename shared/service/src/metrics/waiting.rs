@@ -25,9 +25,17 @@ impl Waiting {
 
     /// Its turn has come, after `before` in an earlier queue.
     pub fn begin(self, before: Duration) {
-        let waited = before + self.since.elapsed();
-        METRICS.queue.get_or_create(&[("service", self.service)]).observe(waited.as_secs_f64());
+        observe(self.service, before + self.since.elapsed());
     }
+}
+
+/// Whoever has waited for a service, as messages call it, in several waits that have [ended](Waiting::end), waits no more.
+pub fn waited(service: &str, waited: Duration) {
+    observe(label(service), waited);
+}
+
+fn observe(service: &'static str, waited: Duration) {
+    METRICS.queue.get_or_create(&[("service", service)]).observe(waited.as_secs_f64());
 }
 
 impl Drop for Waiting {

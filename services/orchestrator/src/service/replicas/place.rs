@@ -16,12 +16,18 @@ const FULL: Duration = Duration::from_millis(500);
 pub(crate) struct Place {
     pub(super) replica: Arc<Replica>,
     heard: AtomicBool,
+    /// Whether it is one of the calls that the replica counts.
+    counted: AtomicBool,
 }
 
 impl Place {
     pub(crate) fn of(replica: &Arc<Replica>) -> Self {
         replica.state().calls += 1;
-        Self { replica: Arc::clone(replica), heard: AtomicBool::new(false) }
+        Self {
+            replica: Arc::clone(replica),
+            heard: AtomicBool::default(),
+            counted: AtomicBool::default(),
+        }
     }
 
     /// The same replica for another call.
@@ -37,6 +43,12 @@ impl Place {
                 pool.budget.gain();
             }
         }
+    }
+
+    /// Something was heard of the call, which is one of those that the stage tells of.
+    pub(in crate::service) fn hear_of_work(&self) {
+        self.counted.store(true, Ordering::Relaxed);
+        self.hear();
     }
 
     /// It has this variant in memory now, which it will tell in a moment.
@@ -55,7 +67,13 @@ impl Place {
 
     /// The call was lost for this: the replica is left out until its health has been asked again.
     pub(crate) fn lose(&self, why: Status) {
-        self.replica.state().losses += 1;
+        let mut state = self.replica.state();
+        // Calls that were lost together are one loss, which whoever follows the replica hears of once.
+        if state.health == Health::Down {
+            return;
+        }
+        state.losses += 1;
+        drop(state);
         self.replica.set_health(Health::Down, Some(why));
         self.replica.lost.notify_one();
     }
@@ -79,7 +97,7 @@ impl Drop for Place {
         let mut state = self.replica.state();
         state.calls -= 1;
         // It tells so in a moment; until then it would count as busy with what has ended.
-        if self.has_begun()
+        if self.counted.load(Ordering::Relaxed)
             && let Some(told) = &mut state.told
         {
             told.admitted = told.admitted.saturating_sub(1);

@@ -32,7 +32,7 @@ pub(crate) struct Replica {
 
 #[derive(Debug)]
 pub(super) struct State {
-    health: Health,
+    pub(super) health: Health,
     pub(super) told: Option<WatchStatusResponse>,
     /// Calls that this process has there.
     pub(super) calls: usize,
@@ -81,6 +81,7 @@ impl Replica {
             wanted: Arc::default(),
             following: OnceLock::new(),
         });
+        pool.count(&replica.address, 1);
         metrics::replica(replica.stage, &replica.address, Some(false));
         let span = tracing::info_span!("replica", service = "orchestrator");
         let following = follow::follow(Arc::downgrade(&replica)).instrument(span);
@@ -223,6 +224,9 @@ impl Replica {
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        metrics::replica(self.stage, &self.address, None);
+        // One that left and came back while this one had a call still has its metric.
+        if self.pool.upgrade().is_none_or(|pool| pool.count(&self.address, -1) == 0) {
+            metrics::replica(self.stage, &self.address, None);
+        }
     }
 }
