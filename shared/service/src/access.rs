@@ -6,11 +6,12 @@ mod rules;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::reloaded::Reloaded;
 use crate::{ServerArgs, config};
 pub(crate) use layer::AccessLayer;
-pub use role::{Role, RoleError};
+pub(crate) use role::Role;
 pub(crate) use rules::Rules;
 
 /// Who may call what.
@@ -24,17 +25,25 @@ pub(crate) enum Access {
 }
 
 impl Access {
-    /// What the tables of a file of settings say.
+    /// What the tables of a file of settings say. Where it had rules when the settings were read (`ruled`), or had any
+    /// since, a file without is a broken one: an editor that empties it first must not open the server to everybody.
     ///
     /// # Errors
     /// What is wrong with one of them.
-    pub(crate) fn open(file: Option<&Path>) -> Result<Self, String> {
+    pub(crate) fn open(file: Option<&Path>, ruled: bool) -> Result<Self, String> {
         let Some(file) = file else { return Ok(Self::Open) };
-        let rules = Reloaded::open("tokens and identities", vec![file.to_owned()], |files| {
+        let ruled = AtomicBool::new(ruled);
+        let rules = Reloaded::open("tokens and identities", vec![file.to_owned()], move |files| {
             let [file] = files else { return Err("expected one file".to_owned()) };
             let text = String::from_utf8_lossy(&file.bytes);
             let tables = config::tables_of(&file.path, &text, &ServerArgs::TABLES);
-            Rules::of(&mut tables.map_err(|error| error.to_string())?)
+            let rules = Rules::of(&mut tables.map_err(|error| error.to_string())?)?;
+            if rules.is_empty() && ruled.load(Ordering::Relaxed) {
+                let path = file.path.display();
+                return Err(format!("{path}: expected tokens or identities as before, found none"));
+            }
+            ruled.fetch_or(!rules.is_empty(), Ordering::Relaxed);
+            Ok(rules)
         })?;
         Ok(Self::Ruled(Arc::new(rules)))
     }

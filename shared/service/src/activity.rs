@@ -41,7 +41,9 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let running = request.extensions().get::<Peer>().map(|peer| peer.activity.begin());
+        // Everybody may ask for health and reflection: that keeps a connection from resting, but no place from others.
+        let is_work = !request.uri().path().starts_with("/grpc.");
+        let running = request.extensions().get::<Peer>().map(|peer| peer.activity.begin(is_work));
         let answering = self.0.call(request);
         Box::pin(async move {
             let response = answering.await?;

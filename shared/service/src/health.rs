@@ -12,6 +12,9 @@ const LIVE: &str = "live";
 /// The process as a whole.
 const PROCESS: &str = "";
 
+/// Bytes of a question, which everybody may ask: a name.
+const MAX_BYTES: usize = 4 << 10;
+
 /// What a port says of the health of the servers behind it: gRPC's standard health service, and a
 /// plain word on why it is not ready.
 #[derive(Clone)]
@@ -52,7 +55,10 @@ impl Default for Health {
         Self(Arc::new(Inner {
             reporter,
             // What is no call of it is for others to answer.
-            router: Routes::new(service).prepare().into_axum_router().reset_fallback(),
+            router: Routes::new(service.max_decoding_message_size(MAX_BYTES))
+                .prepare()
+                .into_axum_router()
+                .reset_fallback(),
             parts: Mutex::default(),
             telling: tokio::sync::Mutex::default(),
         }))

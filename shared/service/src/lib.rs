@@ -39,7 +39,6 @@ mod tls;
 mod trace;
 mod warm_up;
 
-pub use access::{Role, RoleError};
 pub use address::{Address, AddressError};
 pub use admin::Admin;
 pub use call::{Call, Gate};
@@ -74,5 +73,5 @@ pub use status::StageStatus;
 pub use telemetry::{Telemetry, TraceArgs};
 pub use tiling::{Tiling, TilingArgs};
 pub use tls::TlsArgs;
-pub use trace::{TraceContext, TraceId};
+pub use trace::TraceContext;
 pub use warm_up::warmed_up;

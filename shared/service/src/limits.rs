@@ -23,7 +23,8 @@ pub struct ServerArgs {
     #[arg(long, env = "COGWHEEL_GRACE_SECONDS", value_name = "SECONDS", default_value_t = 30)]
     pub grace_seconds: u64,
     /// Calls at once on one connection; more wait
-    #[arg(long, env = "COGWHEEL_MAX_STREAMS", value_name = "N", default_value_t = 128)]
+    #[arg(long, env = "COGWHEEL_MAX_STREAMS", value_name = "N", default_value_t = 128,
+        value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub max_streams: u32,
     /// Connections at once. One more takes the place of the one that has been without a call the longest; where each has a
     /// call, it is closed
@@ -62,6 +63,9 @@ pub struct ServerArgs {
     /// The file whose tables say who may call what.
     #[arg(skip)]
     pub rules: Option<PathBuf>,
+    /// Whether it has any.
+    #[arg(skip)]
+    pub ruled: bool,
 }
 
 /// gRPC's own default: four chunks of a tensor.
@@ -89,7 +93,8 @@ impl ServerArgs {
     /// What is wrong with one of them.
     pub fn take_tables(&mut self, tables: &mut FileTables) -> Result<(), Fatal> {
         self.rules = tables.file().map(Path::to_owned);
-        Rules::of(tables).map_err(Fatal::usage).map(drop)
+        self.ruled = !Rules::of(tables).map_err(Fatal::usage)?.is_empty();
+        Ok(())
     }
 
     /// Opens the admin port, where there is to be one, of the process that ends with `shutdown`.
@@ -107,9 +112,10 @@ impl ServerArgs {
     /// A port in use, a file that cannot be read: all of them bad usage.
     pub async fn bind(&self) -> Result<Listener, Fatal> {
         let tls = self.tls.open().map_err(Fatal::usage)?;
-        let access = Access::open(self.rules.as_deref()).map_err(Fatal::usage)?;
+        let access = Access::open(self.rules.as_deref(), self.ruled).map_err(Fatal::usage)?;
         let mut listener = Listener::bind(self.listen).await.map_err(Fatal::usage)?;
         listener.tls = tls.map(Arc::new);
+        listener.is_mutual = self.tls.tls_client_ca.is_some();
         listener.access = access;
         Ok(listener)
     }

@@ -27,6 +27,8 @@ const MEMORY_BACKLOG: usize = 16;
 pub struct Listener {
     pub(crate) socket: Socket,
     pub(crate) tls: Option<Arc<ServerTls>>,
+    /// Whether clients need certificates.
+    pub(crate) is_mutual: bool,
     pub(crate) access: Access,
 }
 
@@ -45,14 +47,16 @@ impl Listener {
     /// With the address in the message, e.g. when the port is in use.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         match TcpListener::bind(address).await {
-            Ok(listener) => {
-                Ok(Self { socket: Socket::Tcp(listener), tls: None, access: Access::Open })
-            }
+            Ok(listener) => Ok(Self::of(Socket::Tcp(listener))),
             Err(error) => {
                 let message = format!("cannot listen on {address}: {error}");
                 Err(io::Error::new(error.kind(), message))
             }
         }
+    }
+
+    fn of(socket: Socket) -> Self {
+        Self { socket, tls: None, is_mutual: false, access: Access::Open }
     }
 
     /// The address that was really bound; in memory there is none.
@@ -91,8 +95,5 @@ impl Connector {
 /// protocol, no socket.
 pub fn memory_listener() -> (Connector, Listener) {
     let (sender, receiver) = mpsc::channel(MEMORY_BACKLOG);
-    (
-        Connector(sender),
-        Listener { socket: Socket::Memory(receiver), tls: None, access: Access::Open },
-    )
+    (Connector(sender), Listener::of(Socket::Memory(receiver)))
 }

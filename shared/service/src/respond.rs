@@ -1,10 +1,12 @@
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Response, Status};
 use tracing::Instrument as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -17,18 +19,44 @@ const BUFFERED: usize = 4;
 /// How long a response may wait for its reader before its work is given up: a stage serves others.
 const STALL: Duration = Duration::from_secs(60);
 
-/// The stream of one response. The call's place is held until it is read or dropped, and its work done.
+/// The stream of one response. The call's place is held until its work is done and it is read, dropped, or has not been read
+/// of for too long.
 #[derive(Debug)]
 pub struct Responses<T> {
     messages: mpsc::Receiver<Result<T, Status>>,
-    _held: Arc<Held>,
+    reading: Arc<Reading>,
+    _gone: DropGuard,
+}
+
+/// How far a response has been read, and what its call holds.
+#[derive(Debug)]
+struct Reading {
+    messages: AtomicUsize,
+    held: Mutex<Option<Held>>,
 }
 
 impl<T> Stream for Responses<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.reading.messages.fetch_add(1, Ordering::Relaxed);
         self.messages.poll_recv(cx)
+    }
+}
+
+impl Reading {
+    /// Waits until the reader is gone. One that stands still gives up its place, though a connection that answers pings
+    /// may keep it for ever.
+    async fn end(&self, gone: CancellationToken) {
+        let read = || self.messages.load(Ordering::Relaxed);
+        let mut before = read();
+        while tokio::time::timeout(STALL, gone.cancelled()).await.is_err() {
+            if read() == before {
+                break;
+            }
+            before = read();
+        }
+        drop(self.held.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -65,11 +93,11 @@ impl Call {
         let work = work(Responder(sender.clone()));
         let Self { service, deadline, shutdown, held } = self;
         let ended = shutdown.cut();
-        // Shared, so that a drain counts the call once.
-        let held = Arc::new(held);
-        let holding = Arc::clone(&held);
+        let reading =
+            Arc::new(Reading { messages: AtomicUsize::new(0), held: Mutex::new(Some(held)) });
+        let (gone, read) = (CancellationToken::new(), Arc::clone(&reading));
+        let is_gone = gone.clone();
         let supervised = async move {
-            let _holding = holding;
             let result = tokio::select! {
                 biased;
                 () = sender.closed() => Err(Failure::Cancelled),
@@ -91,9 +119,12 @@ impl Call {
                     let _ = tokio::time::timeout(STALL, sender.send(Err(status))).await;
                 }
             }
+            // The stream ends with it.
+            drop(sender);
+            read.end(is_gone).await;
         };
         tokio::spawn(supervised.in_current_span());
-        Response::new(Responses { messages, _held: held })
+        Response::new(Responses { messages, reading, _gone: gone.drop_guard() })
     }
 }
 
@@ -147,10 +178,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reader_that_reads_nothing_does_not_hold_the_work() {
+    async fn a_reader_that_reads_nothing_does_not_hold_the_work_nor_its_place() {
         let shutdown = Shutdown::new();
         let (ended, wait) = oneshot::channel();
-        let response = call(&shutdown, None).respond::<u8, _, _>(|responder| async move {
+        let gate = Gate::new("the test", 1, &shutdown);
+        let call = gate.admit(&tonic::metadata::MetadataMap::new()).unwrap();
+        let response = call.respond::<u8, _, _>(|responder| async move {
             loop {
                 if let Err(failure) = responder.send(1).await {
                     let _ = ended.send(failure.to_string());
@@ -159,7 +192,31 @@ mod tests {
             }
         });
         assert!(wait.await.unwrap().contains("stood still"));
+        assert_eq!(gate.admitted(), 1);
+        gate.watch().wait_for(|&admitted| admitted == 0).await.unwrap();
+        // Nor does a drain wait for it.
+        assert_eq!(shutdown.drain(Duration::from_secs(1)).await, 0);
         drop(response);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_reads_slowly_has_its_place_to_the_end() {
+        let gate = Gate::new("the test", 1, &Shutdown::new());
+        let call = gate.admit(&tonic::metadata::MetadataMap::new()).unwrap();
+        let response = call.respond::<u8, _, _>(|responder| async move {
+            for _ in 0..BUFFERED {
+                responder.send(1).await?;
+            }
+            Ok(())
+        });
+        let mut messages = response.into_inner();
+        for _ in 0..BUFFERED {
+            tokio::time::sleep(STALL - Duration::from_secs(1)).await;
+            assert_eq!((gate.admitted(), messages.next().await.unwrap().unwrap()), (1, 1));
+        }
+        assert!(messages.next().await.is_none());
+        drop(messages);
+        gate.watch().wait_for(|&admitted| admitted == 0).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

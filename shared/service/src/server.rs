@@ -27,6 +27,9 @@ const WINDOW: u32 = 4 << 20;
 /// A peer that does not answer a ping for so long is gone.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// Bytes of a question to reflection, which everybody may ask: names.
+const MAX_QUESTION: usize = 64 << 10;
+
 /// What a drained server gives connections to send the last bytes they hold.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -124,9 +127,11 @@ impl Server {
         *routes.axum_router_mut() = router.merge(health.router());
         if limits.reflection {
             let reflection = || reflection(&self.services);
-            routes = routes.add_service(reflection().build_v1().map_err(reflected)?);
+            let service = reflection().build_v1().map_err(reflected)?;
+            routes = routes.add_service(service.max_decoding_message_size(MAX_QUESTION));
             // What clients that are not of this year ask for.
-            routes = routes.add_service(reflection().build_v1alpha().map_err(reflected)?);
+            let service = reflection().build_v1alpha().map_err(reflected)?;
+            routes = routes.add_service(service.max_decoding_message_size(MAX_QUESTION));
         }
         listener.access.watch();
         let name = self.name;
@@ -155,15 +160,19 @@ impl Server {
         let serving = async {
             if let Some(address) = listener.address() {
                 info!(service = self.name, %address, tls = listener.has_tls(), "listening");
-                match (listener.access.is_open(), local) {
-                    (false, _) => {}
-                    (true, true) => info!(service = self.name, "open to everybody on this machine"),
-                    (true, false) => {
-                        warn!(
-                            service = self.name,
-                            "open to everybody who reaches the port: no tokens and no identities are set"
-                        );
+                match (listener.access.is_open(), listener.is_mutual, local) {
+                    (false, _, _) => {}
+                    (true, true, _) => info!(
+                        service = self.name,
+                        "open to everybody with a certificate of --tls-client-ca"
+                    ),
+                    (true, false, true) => {
+                        info!(service = self.name, "open to everybody on this machine");
                     }
+                    (true, false, false) => warn!(
+                        service = self.name,
+                        "open to everybody who reaches the port: no tokens and no identities are set"
+                    ),
                 }
             }
             let connections = incoming(listener, &limits);

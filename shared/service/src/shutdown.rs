@@ -71,8 +71,11 @@ impl Shutdown {
     pub async fn drain(&self, grace: Duration) -> usize {
         self.begin();
         self.0.tracker.close();
-        if tokio::time::timeout(grace, self.0.tracker.wait()).await.is_ok() {
-            return 0;
+        tokio::select! {
+            () = self.0.tracker.wait() => return 0,
+            () = tokio::time::sleep(grace) => {}
+            // A second signal.
+            () = self.cut() => {}
         }
         let left = self.0.tracker.len();
         self.0.cut.cancel();

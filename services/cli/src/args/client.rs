@@ -39,6 +39,10 @@ impl ClientArgs {
                 text.map(|text| TokenSource::Text(text.to_string_lossy().into_owned()))
             }
         };
+        if !address.is_secure() && (self.tls_ca.is_some() || self.tls_cert.is_some()) {
+            let expected = "expected an https:// address with --tls-ca or --tls-cert";
+            return Err(Fatal::usage(format!("--endpoint: {expected}, found {address}")));
+        }
         let identity = self.tls_cert.zip(self.tls_key);
         let settings = DialerSettings { ca: self.tls_ca, identity, token };
         let dialer = Dialer::new(settings, address.is_secure())?;

@@ -30,6 +30,17 @@ impl StageLinkArgs {
         if self.stage_cert.is_some() != self.stage_key.is_some() {
             return Err(Fatal::usage("expected --stage-cert and --stage-key together"));
         }
+        let tls = [&self.stage_ca, &self.stage_cert];
+        if !secure && tls.iter().any(|file| file.is_some()) {
+            return Err(Fatal::usage(
+                "expected https:// or dnss:// addresses of stages with --stage-ca or --stage-cert, found none",
+            ));
+        }
+        if !secure && self.stage_token_file.is_some() {
+            tracing::warn!(
+                "stages are at http:// addresses: whoever can listen in reads the token"
+            );
+        }
         let settings = DialerSettings {
             ca: self.stage_ca.clone(),
             identity: self.stage_cert.clone().zip(self.stage_key.clone()),

@@ -13,6 +13,9 @@ use super::{Access, role};
 use crate::Failure;
 use crate::listener::Peer;
 
+/// Characters of a path that are logged: more than any method's has.
+const MAX_PATH: usize = 100;
+
 /// Answers calls that their caller may not make; no byte of them is read.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessLayer(pub(crate) Access);
@@ -54,7 +57,9 @@ where
         match passed {
             Ok(()) => Either::Right(self.inner.call(request)),
             Err(failure) => {
-                warn!(path = request.uri().path(), %failure, "refused");
+                // The caller has made it up.
+                let path: String = request.uri().path().chars().take(MAX_PATH).collect();
+                warn!(path, %failure, "refused");
                 Either::Left(ready(Ok(Status::from(failure).into_http())))
             }
         }

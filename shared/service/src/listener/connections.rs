@@ -20,12 +20,12 @@ impl Connections {
         Arc::new(Self { limit, idle, open: Mutex::default(), next: AtomicU64::new(0) })
     }
 
-    /// A place for a connection. Where all are taken it gets that of the one which has been without a call the longest,
-    /// which is closed; `None` where each has one.
+    /// A place for a connection. Where all are taken it gets that of the one which has been without work the longest,
+    /// which is closed; `None` where each has some.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Place> {
         let mut open = self.open();
         if open.len() >= self.limit {
-            let resting = open.iter().filter_map(|(&id, it)| Some((it.resting_since()?, id)));
+            let resting = open.iter().filter_map(|(&id, it)| Some((it.without_work_since()?, id)));
             let (_, id) = resting.min()?;
             if let Some(closed) = open.remove(&id) {
                 closed.close.cancel();
@@ -84,20 +84,28 @@ pub(crate) struct Activity {
 #[derive(Debug)]
 struct Calls {
     running: usize,
+    /// Those among them that only a caller with a role may make.
+    working: usize,
     /// When the last one ended.
     ended: Instant,
+    /// When the last one that was work ended.
+    worked: Instant,
 }
 
 impl Activity {
     pub(crate) fn new() -> Self {
-        let calls = Mutex::new(Calls { running: 0, ended: Instant::now() });
-        Self { calls, close: CancellationToken::new() }
+        let now = Instant::now();
+        let calls = Calls { running: 0, working: 0, ended: now, worked: now };
+        Self { calls: Mutex::new(calls), close: CancellationToken::new() }
     }
 
-    /// A call has begun; it runs until what is given is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> RunningCall {
-        self.calls().running += 1;
-        RunningCall(Arc::clone(self))
+    /// A call has begun, which is work or a question that everybody may ask; it runs until what is given is dropped.
+    pub(crate) fn begin(self: &Arc<Self>, is_work: bool) -> RunningCall {
+        let mut calls = self.calls();
+        calls.running += 1;
+        calls.working += usize::from(is_work);
+        drop(calls);
+        RunningCall { activity: Arc::clone(self), is_work }
     }
 
     /// What tells the connection to close.
@@ -111,6 +119,12 @@ impl Activity {
         (calls.running == 0).then_some(calls.ended)
     }
 
+    /// Since when there is no work.
+    fn without_work_since(&self) -> Option<Instant> {
+        let calls = self.calls();
+        (calls.working == 0).then_some(calls.worked)
+    }
+
     fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,13 +132,20 @@ impl Activity {
 
 /// Keeps a connection from counting as idle.
 #[derive(Debug)]
-pub(crate) struct RunningCall(Arc<Activity>);
+pub(crate) struct RunningCall {
+    activity: Arc<Activity>,
+    is_work: bool,
+}
 
 impl Drop for RunningCall {
     fn drop(&mut self) {
-        let mut calls = self.0.calls();
+        let mut calls = self.activity.calls();
         calls.running -= 1;
         calls.ended = Instant::now();
+        if self.is_work {
+            calls.working -= 1;
+            calls.worked = calls.ended;
+        }
     }
 }
 
@@ -140,11 +161,11 @@ mod tests {
         let first = connections.enter().unwrap();
         tokio::time::advance(Duration::from_secs(1)).await;
         let second = connections.enter().unwrap();
-        let call = first.activity().begin();
+        let call = first.activity().begin(true);
         let third = connections.enter().unwrap();
         assert!(second.activity().close().is_cancelled());
         assert!(!first.activity().close().is_cancelled());
-        let _call = third.activity().begin();
+        let _call = third.activity().begin(true);
         assert!(connections.enter().is_none(), "all have calls");
         drop(call);
         assert!(connections.enter().is_some());
@@ -155,10 +176,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn questions_keep_a_connection_from_resting_but_no_place_from_others() {
+        let connections = Connections::new(2, IDLE);
+        let (asking, working) = (connections.enter().unwrap(), connections.enter().unwrap());
+        let _calls = (asking.activity().begin(false), working.activity().begin(true));
+        tokio::time::advance(IDLE).await;
+        connections.close_idle();
+        assert!(!asking.activity().close().is_cancelled());
+        let _third = connections.enter().unwrap();
+        assert!(asking.activity().close().is_cancelled());
+        assert!(!working.activity().close().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn those_without_a_call_are_closed_in_the_end() {
         let connections = Connections::new(8, IDLE);
         let (idle, busy) = (connections.enter().unwrap(), connections.enter().unwrap());
-        let call = busy.activity().begin();
+        let call = busy.activity().begin(true);
         tokio::time::advance(IDLE / 2).await;
         connections.close_idle();
         assert!(!idle.activity().close().is_cancelled());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use clap::Args;
 use rustls_pki_types::CertificateDer;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
 use super::pem::{authorities, chain, key, provider};
 use crate::reloaded::{Contents, Reloaded};
@@ -64,6 +64,12 @@ fn config(files: &[Contents]) -> Result<ServerConfig, String> {
     let mut config = builder
         .with_single_cert(chain(certificate)?, key(private)?)
         .map_err(|error| format!("{}: {error}", certificate.path.display()))?;
+    if !client_ca.is_empty() {
+        // A session that is taken up again would bring its client's certificate along, unverified, for as long as its ticket
+        // is good, whatever became of the certificate.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     // Browsers without HTTP/2 are refused later, where there is no page.
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)

@@ -4,11 +4,13 @@ use std::net::TcpStream;
 
 use cogwheel_service::{Dialer, Link};
 use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
 use super::certificates::{Authority, Validity};
-use super::door::{Door, check, closed, eventually, watch};
+use super::door::{Door, check, closed, eventually, watch, work};
 
 fn link(door: &Door) -> Link {
     Dialer::default().connect(&door.http())
@@ -24,12 +26,12 @@ fn is_open(stream: &TcpStream) -> bool {
 async fn thousands_of_idle_connections_keep_nobody_out_and_are_not_kept() {
     let door = Door::open(&["--max-connections", "32"]).await;
     let busy = link(&door);
-    let watching = watch(&busy).await;
+    let working = work(&busy).await;
     let idle: Vec<_> = (0..2000).map(|_| door.silent()).collect();
     // Who comes last is served, and who was there before has not been cut.
     check(&link(&door)).await.unwrap();
     check(&busy).await.unwrap();
-    drop(watching);
+    drop(working);
     let open = || idle.iter().filter(|stream| is_open(stream)).count();
     eventually("no more are kept than may be", async || open() <= 32).await;
     door.close().await;
@@ -39,7 +41,7 @@ async fn thousands_of_idle_connections_keep_nobody_out_and_are_not_kept() {
 async fn where_every_connection_has_a_call_one_more_is_closed_at_once() {
     let door = Door::open(&["--max-connections", "2"]).await;
     let links = [link(&door), link(&door)];
-    let watching = [watch(&links[0]).await, watch(&links[1]).await];
+    let working = [work(&links[0]).await, work(&links[1]).await];
     closed(door.silent()).await;
     let status = check(&link(&door)).await.unwrap_err();
     // The code depends on how far the client came; what counts is that no server has said it.
@@ -50,8 +52,29 @@ async fn where_every_connection_has_a_call_one_more_is_closed_at_once() {
     for link in &links {
         check(link).await.unwrap();
     }
-    drop(watching);
+    drop(working);
     eventually("a place is free again", async || check(&link(&door)).await.is_ok()).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_that_everybody_may_ask_keep_nobody_out() {
+    let door = Door::open(&["--max-connections", "2"]).await;
+    let links = [link(&door), link(&door)];
+    let _watching = [watch(&links[0]).await, watch(&links[1]).await];
+    let other = link(&door);
+    let _working = work(&other).await;
+    check(&other).await.unwrap();
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_everybody_may_ask_is_short() {
+    let door = Door::open(&[]).await;
+    let service = "x".repeat(8 << 10);
+    let mut client = HealthClient::new(link(&door));
+    let status = client.check(HealthCheckRequest { service }).await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange, "{status}");
     door.close().await;
 }
 

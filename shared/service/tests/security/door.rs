@@ -4,14 +4,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::{Args as _, Command, FromArgMatches as _};
+use cogwheel_api::stage::v1::stage_service_client::StageServiceClient;
+use cogwheel_api::stage::v1::stage_service_server::{StageService, StageServiceServer};
+use cogwheel_api::stage::v1::{WatchStatusRequest, WatchStatusResponse};
 use cogwheel_engine::Readiness;
 use cogwheel_service::{
     Address, Dialer, DialerSettings, Fatal, Limits, Link, Server, ServerArgs, Shutdown,
 };
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
-use tonic::{Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
@@ -20,7 +25,23 @@ use super::certificates::Pair;
 /// Nothing here takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server on a port of its own, with health and reflection as all it has.
+/// A service whose calls go on until their caller leaves.
+struct Endless;
+
+#[tonic::async_trait]
+impl StageService for Endless {
+    type WatchStatusStream = BoxStream<'static, Result<WatchStatusResponse, Status>>;
+
+    async fn watch_status(
+        &self,
+        _: Request<WatchStatusRequest>,
+    ) -> Result<Response<Self::WatchStatusStream>, Status> {
+        let first = stream::iter([Ok(WatchStatusResponse::default())]);
+        Ok(Response::new(first.chain(stream::pending()).boxed()))
+    }
+}
+
+/// A server on a port of its own, with health, reflection and calls that do not end.
 pub(crate) struct Door {
     pub(crate) address: SocketAddr,
     ready: watch::Sender<Readiness>,
@@ -48,7 +69,8 @@ impl Door {
         let listener = args.bind().await?;
         let address = listener.address().unwrap();
         let (ready, readiness) = watch::channel(Readiness::Ready);
-        let server = Server::new("door", "a.Door", Routes::default(), readiness);
+        let routes = Routes::new(StageServiceServer::new(Endless));
+        let server = Server::new("door", "a.Door", routes, readiness);
         let shutdown = Shutdown::new();
         let serving = tokio::spawn({
             let shutdown = shutdown.clone();
@@ -96,7 +118,15 @@ pub(crate) async fn check(link: &Link) -> Result<(), Status> {
     HealthClient::new(link.clone()).check(request).await.map(drop)
 }
 
-/// A call that goes on.
+/// Work that goes on.
+pub(crate) async fn work(link: &Link) -> Streaming<WatchStatusResponse> {
+    let mut client = StageServiceClient::new(link.clone());
+    let mut stream = client.watch_status(WatchStatusRequest {}).await.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    stream
+}
+
+/// A question that goes on being answered.
 pub(crate) async fn watch(link: &Link) -> Streaming<HealthCheckResponse> {
     let request = HealthCheckRequest { service: String::new() };
     let mut stream = HealthClient::new(link.clone()).watch(request).await.unwrap().into_inner();
