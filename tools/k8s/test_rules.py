@@ -121,6 +121,22 @@ class Rules(unittest.TestCase):
         with self.assertRaises(ValueError):
             settings.read("<!-- settings -->\n| flag | what |\n|---|---|\n| `--x` | y |\n")
 
+    def test_a_gpu_is_told_a_precision_that_it_computes_in(self):
+        def stages(value):
+            return lambda render: [put(container_of(render, name), "COGWHEEL_PRECISION", value) for name in ("denoiser", "orchestrator")]
+        expected = "COGWHEEL_PRECISION: expected one of fp16, bf16, fp32 with cuda, found"
+        self.refused(stages("int8"), f"{expected} int8", self.secured)
+        def unstated(render):
+            settings = container_of(render, "vae")["envFrom"][0]["configMapRef"]["name"]
+            render.named("ConfigMap", settings)["data"].pop("COGWHEEL_PRECISION")
+        self.refused(unstated, f"{expected} None", self.secured)
+
+    def test_the_orchestrator_is_told_what_it_judges_by(self):
+        for stage, name, value in (("denoiser", "COGWHEEL_PRECISION", "int8"), ("vae", "COGWHEEL_VAE_TILING", "on")):
+            for service in (stage, "orchestrator"):
+                change = lambda render: put(container_of(render, service), name, value)
+                self.refused(change, f"{name} of the orchestrator: expected that of the {stage}")
+
     def test_every_deployment_may_be_disturbed_one_pod_at_a_time(self):
         budget = lambda **values: lambda render: render.named("PodDisruptionBudget", "vae")["spec"].update(values)
         self.refused(budget(maxUnavailable=0), "maxUnavailable 1")
@@ -189,6 +205,14 @@ class Rules(unittest.TestCase):
         policies = self.plain.of_kind("NetworkPolicy")
         self.assertFalse(network.allowed(policies, "cogwheel", stranger, denoiser, "TCP", 50051))
         self.assertTrue(network.allowed([], "cogwheel", stranger, denoiser, "TCP", 50051))
+
+
+def container_of(render, service):
+    return pod(render.named("Deployment", service))["containers"][0]
+
+
+def put(container, name, value):
+    container.setdefault("env", []).append({"name": name, "value": value})
 
 
 def find(items, name):

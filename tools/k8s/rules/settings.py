@@ -7,6 +7,10 @@ from manifests import containers, environment, identity, is_for_cuda, pod, quant
 
 LETTERS = {"orchestrator": "O", "text-encoder": "T", "denoiser": "D", "vae": "V"}
 COLUMNS = "flag", "environment", "of"
+# What a GPU computes in; `auto`, the default, is refused with it.
+CUDA_PRECISIONS = "fp16", "bf16", "fp32"
+# What the orchestrator judges memory by, and whose setting it is.
+JUDGED = {"COGWHEEL_PRECISION": "denoiser", "COGWHEEL_VAE_TILING": "vae"}
 LISTENERS = {"COGWHEEL_LISTEN": "grpc", "COGWHEEL_ADMIN_LISTEN": "admin"}
 
 
@@ -26,6 +30,7 @@ def check(render, table):
         for container in containers(deployment):
             for message in (*of_container(render, container, table), *ports(render, container)):
                 yield f"{identity(deployment)}: {message}"
+    yield from judged(render)
     yield from memory(render)
     for settings in render.of_kind("ConfigMap"):
         is_settings = all(key.startswith("COGWHEEL_") for key in settings["data"])
@@ -54,9 +59,13 @@ def of_container(render, container, table):
             yield f"{name}: expected a setting of {service}, found none of that name in the README's table"
     if container.get("command"):
         yield "expected the image's own command"
-    is_cuda = environment(render, container).get("COGWHEEL_EXECUTION_PROVIDER") == "cuda"
+    variables = environment(render, container)
+    is_cuda = variables.get("COGWHEEL_EXECUTION_PROVIDER") == "cuda"
     if is_cuda != is_for_cuda(container):
         yield "expected an image for CUDA" if is_cuda else "expected COGWHEEL_EXECUTION_PROVIDER=cuda with that image"
+    precision = variables.get("COGWHEEL_PRECISION")
+    if is_cuda and precision not in CUDA_PRECISIONS:
+        yield f"COGWHEEL_PRECISION: expected one of {', '.join(CUDA_PRECISIONS)} with cuda, found {precision}"
 
 
 def ports(render, container):
@@ -66,6 +75,16 @@ def ports(render, container):
         address, _, number = (variables.get(name) or "").rpartition(":")
         if address != "0.0.0.0" or number != str(numbers.get(port)):
             yield f"{name}: expected 0.0.0.0:{numbers.get(port)}, found {variables.get(name)}"
+
+
+def judged(render):
+    """The orchestrator judges a request's memory by settings of stages, which it is therefore told too."""
+    variables = {service_of(container): environment(render, container)
+                 for deployment in render.of_kind("Deployment") for container in containers(deployment)}
+    for name, stage in JUDGED.items():
+        found, expected = variables.get("orchestrator", {}).get(name), variables.get(stage, {}).get(name)
+        if found != expected:
+            yield f"{name} of the orchestrator: expected that of the {stage}, {expected}, found {found}"
 
 
 def memory(render):
