@@ -76,6 +76,8 @@ class Rules(unittest.TestCase):
         self.of_denoiser(lambda _, it: it["lifecycle"]["preStop"]["sleep"].update(seconds=30), "at least 30 + 600")
         self.of_denoiser(lambda _, it: it.pop("lifecycle"), "expected a sleep as preStop")
         self.of_denoiser(lambda _, it: it["env"].append({"name": "COGWHEEL_GRACE_SECONDS", "value": "900"}), "10 + 900")
+        deadline = lambda render: render.named("Deployment", "orchestrator")["spec"].update(progressDeadlineSeconds=930)
+        self.refused(deadline, "progressDeadlineSeconds: expected more than 930")
 
     def test_services_have_grpc_ports_and_no_admin_port(self):
         def port(**values):
@@ -137,6 +139,12 @@ class Rules(unittest.TestCase):
                 change = lambda render: put(container_of(render, service), name, value)
                 self.refused(change, f"{name} of the orchestrator: expected that of the {stage}")
 
+    def test_what_is_let_in_is_work_for_every_denoiser(self):
+        few = lambda render: put(container_of(render, "orchestrator"), "COGWHEEL_MAX_GENERATIONS", "15")
+        self.refused(few, "COGWHEEL_MAX_GENERATIONS: expected at least 16, for all replicas of the denoiser, found 15")
+        many = lambda render: render.named("Deployment", "denoiser")["spec"].update(replicas=17)
+        self.refused(many, "COGWHEEL_MAX_GENERATIONS: expected at least 17", self.secured)
+
     def test_every_deployment_may_be_disturbed_one_pod_at_a_time(self):
         budget = lambda **values: lambda render: render.named("PodDisruptionBudget", "vae")["spec"].update(values)
         self.refused(budget(maxUnavailable=0), "maxUnavailable 1")
@@ -192,9 +200,9 @@ class Rules(unittest.TestCase):
 
     def test_queries_ask_for_metrics_that_there_are(self):
         def query(render):
-            trigger = render.named("ScaledObject", "vae")["spec"]["triggers"][1]["metadata"]
-            trigger["query"] = trigger["query"].replace("cogwheel_queue_depth", "cogwheel_queue_length")
-        self.refused(query, "cogwheel_queue_length: expected a metric")
+            trigger = render.named("ScaledObject", "vae")["spec"]["triggers"][0]["metadata"]
+            trigger["query"] = trigger["query"].replace("requests_in_flight", "requests_in_work")
+        self.refused(query, "cogwheel_requests_in_work: expected a metric")
 
     def test_everything_is_in_the_namespace(self):
         self.refused(lambda render: render.named("NetworkPolicy", "dns")["metadata"].pop("namespace"), "expected namespace cogwheel")

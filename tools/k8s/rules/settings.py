@@ -11,6 +11,7 @@ COLUMNS = "flag", "environment", "of"
 CUDA_PRECISIONS = "fp16", "bf16", "fp32"
 # What the orchestrator judges memory by, and whose setting it is.
 JUDGED = {"COGWHEEL_PRECISION": "denoiser", "COGWHEEL_VAE_TILING": "vae"}
+DEFAULT_GENERATIONS = 16
 LISTENERS = {"COGWHEEL_LISTEN": "grpc", "COGWHEEL_ADMIN_LISTEN": "admin"}
 
 
@@ -32,6 +33,7 @@ def check(render, table):
                 yield f"{identity(deployment)}: {message}"
     yield from judged(render)
     yield from memory(render)
+    yield from generations(render)
     for settings in render.of_kind("ConfigMap"):
         is_settings = all(key.startswith("COGWHEEL_") for key in settings["data"])
         if is_settings and not any(takes(deployment, settings) for deployment in render.of_kind("Deployment")):
@@ -98,3 +100,17 @@ def memory(render):
             limits.append(quantity(container.get("resources", {}).get("limits", {}).get("memory", 0)))
     if judged is None or quantity(judged) != max(limits):
         yield f"COGWHEEL_MEMORY_LIMIT of the orchestrator: expected the largest limit of a stage, found {judged}"
+
+
+def generations(render):
+    """What the orchestrator lets in is work for every replica of the denoiser, those that KEDA may add included."""
+    orchestrator, denoiser = (render.named("Deployment", name) for name in ("orchestrator", "denoiser"))
+    container, = pod(orchestrator)["containers"]
+    found = int(environment(render, container).get("COGWHEEL_MAX_GENERATIONS") or DEFAULT_GENERATIONS)
+    expected = denoiser["spec"].get("replicas", 1)
+    for scaled in render.of_kind("ScaledObject"):
+        if scaled["spec"]["scaleTargetRef"]["name"] == "denoiser":
+            threshold = max(float(trigger["metadata"]["threshold"]) for trigger in scaled["spec"]["triggers"])
+            expected = scaled["spec"]["maxReplicaCount"] * threshold
+    if found < expected:
+        yield f"COGWHEEL_MAX_GENERATIONS: expected at least {expected:.0f}, for all replicas of the denoiser, found {found}"

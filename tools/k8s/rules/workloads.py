@@ -8,6 +8,7 @@ PROBES = "startupProbe", "livenessProbe", "readinessProbe"
 LIVE, READY = "live", ""
 EXPECTED_PROBES = {"startupProbe": LIVE, "livenessProbe": LIVE, "readinessProbe": READY}
 DEFAULT_GRACE_SECONDS = 30
+DEFAULT_DEADLINE_SECONDS = 600
 # What a process takes at most once its grace time is over: cut work ends, the last bytes and spans are sent.
 END_SECONDS = 10
 
@@ -88,6 +89,9 @@ def grace(render, deployment):
         whole = pod(deployment).get("terminationGracePeriodSeconds", 30)
         if whole < sleep + drain + END_SECONDS:
             yield f"terminationGracePeriodSeconds: expected at least {sleep} + {drain} + {END_SECONDS}, found {whole}"
+        deadline = deployment["spec"].get("progressDeadlineSeconds", DEFAULT_DEADLINE_SECONDS)
+        if deployment["spec"].get("strategy", {}).get("type") == "Recreate" and deadline <= whole:
+            yield f"progressDeadlineSeconds: expected more than {whole}, in which the old pod ends, found {deadline}"
 
 
 def disruption(render, deployment):
