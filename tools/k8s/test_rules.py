@@ -90,6 +90,10 @@ class Rules(unittest.TestCase):
         self.refused(ports, "expected one port")
         selector = lambda render: render.named("Service", "denoiser")["spec"].update(selector={"app": "none"})
         self.refused(selector, "expected pods of one Deployment")
+        ready = lambda render: render.named("Service", "vae-headless")["spec"].pop("publishNotReadyAddresses")
+        self.refused(ready, "Service vae-headless: publishNotReadyAddresses: expected true")
+        unready = lambda render: render.named("Service", "orchestrator")["spec"].update(publishNotReadyAddresses=True)
+        self.refused(unready, "Service orchestrator: publishNotReadyAddresses: expected false")
         plain = lambda render: render.named("Service", "vae")["spec"]["ports"][0].update(appProtocol="kubernetes.io/h2c")
         self.refused(plain, "appProtocol: expected https", self.secured)
 
@@ -104,6 +108,8 @@ class Rules(unittest.TestCase):
         self.refused(variable("STAGE_LOOKUP", "http"), "expected dns for a headless Service")
         self.refused(variable("STAGE_TLS", "s"), "expected COGWHEEL_STAGE_CA")
         self.refused(variable("STAGE_TLS", ""), "expected TLS", self.secured)
+        impatient = lambda render: put(container_of(render, "orchestrator"), "COGWHEEL_STAGE_PATIENCE_SECONDS", "1799")
+        self.refused(impatient, "COGWHEEL_STAGE_PATIENCE_SECONDS: expected at least 1800, in which vae-headless may start")
         route = lambda render: render.named("GRPCRoute", "api")["spec"]["rules"][0]["backendRefs"][0].update(port=9090)
         self.refused(route, "expected a Service orchestrator with port 9090")
 

@@ -6,6 +6,7 @@ from manifests import environment, identity, labels, pod
 
 ADDRESS = re.compile(r"(http|https|dns|dnss)://([a-z-]+):(\d+)")
 WHOLE_CLUSTER = "Namespace", "PersistentVolume"
+DEFAULT_PATIENCE_SECONDS = 60
 STAGES = "COGWHEEL_TEXT_ENCODER", "COGWHEEL_DENOISER", "COGWHEEL_VAE"
 
 
@@ -36,6 +37,10 @@ def of_service(render, service):
     if len(behind) != 1:
         yield f"expected pods of one Deployment behind it, found {len(behind)}"
         return
+    # Headless, it is for the orchestrator, which follows each replica's health; others take who is ready.
+    follows = spec.get("clusterIP") == "None"
+    if spec.get("publishNotReadyAddresses", False) != follows:
+        yield f"publishNotReadyAddresses: expected {str(follows).lower()}"
     container, = pod(behind[0])["containers"]
     encrypted = "COGWHEEL_TLS_CERT" in environment(render, container)
     protocol = "https" if encrypted else "kubernetes.io/h2c"
@@ -53,7 +58,7 @@ def of_service(render, service):
 
 
 def addresses(render, deployment):
-    """Where the orchestrator seeks the stages there is a Service of that name, port and kind."""
+    """Where the orchestrator seeks the stages there is a Service of that name, port and kind, for which it has patience."""
     variables = environment(render, pod(deployment)["containers"][0])
     for stage in STAGES:
         if stage not in variables:
@@ -72,6 +77,16 @@ def addresses(render, deployment):
             yield f"{stage}: expected COGWHEEL_STAGE_CA with TLS"
         if scheme in ("http", "dns") and "COGWHEEL_STAGE_CA" in variables:
             yield f"{stage}: expected TLS, found {variables[stage]}"
+        patience = int(variables.get("COGWHEEL_STAGE_PATIENCE_SECONDS") or DEFAULT_PATIENCE_SECONDS)
+        start = start_seconds(render, service) if service else 0
+        if patience < start:
+            yield f"COGWHEEL_STAGE_PATIENCE_SECONDS: expected at least {start}, in which {host} may start, found {patience}"
+
+
+def start_seconds(render, service):
+    selector = service["spec"]["selector"].items()
+    behind = [item for item in render.of_kind("Deployment") if selector <= labels(item).items()]
+    return max((item["spec"].get("progressDeadlineSeconds", 600) for item in behind), default=0)
 
 
 def names(render):
