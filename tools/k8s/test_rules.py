@@ -145,6 +145,11 @@ class Rules(unittest.TestCase):
                 change = lambda render: put(container_of(render, service), name, value)
                 self.refused(change, f"{name} of the orchestrator: expected that of the {stage}")
 
+    def test_a_stage_is_told_its_containers_memory(self):
+        self.of_denoiser(lambda _, it: it["env"].remove(find(it["env"], "COGWHEEL_MEMORY_LIMIT")), "container's limits.memory")
+        field = lambda it: find(it["env"], "COGWHEEL_MEMORY_LIMIT")["valueFrom"]["resourceFieldRef"]
+        self.of_denoiser(lambda _, it: field(it).update(resource="requests.memory"), "container's limits.memory")
+
     def test_what_is_let_in_is_work_for_every_denoiser(self):
         few = lambda render: put(container_of(render, "orchestrator"), "COGWHEEL_MAX_GENERATIONS", "15")
         self.refused(few, "COGWHEEL_MAX_GENERATIONS: expected at least 16, for all replicas of the denoiser, found 15")

@@ -97,9 +97,17 @@ def memory(render):
         if service_of(container) == "orchestrator":
             judged = environment(render, container).get("COGWHEEL_MEMORY_LIMIT")
         else:
+            if "limits.memory" not in [source.get("resource") for source in fields(container, "COGWHEEL_MEMORY_LIMIT")]:
+                yield f"COGWHEEL_MEMORY_LIMIT of the {service_of(container)}: expected its container's limits.memory"
             limits.append(quantity(container.get("resources", {}).get("limits", {}).get("memory", 0)))
     if judged is None or quantity(judged) != max(limits):
         yield f"COGWHEEL_MEMORY_LIMIT of the orchestrator: expected the largest limit of a stage, found {judged}"
+
+
+def fields(container, name):
+    """Which of the container's own resources a variable is."""
+    return [variable["valueFrom"].get("resourceFieldRef", {}) for variable in container.get("env", [])
+            if variable["name"] == name and "valueFrom" in variable]
 
 
 def generations(render):
