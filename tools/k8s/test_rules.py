@@ -1,13 +1,15 @@
 """Manifests made wrong one by one: each must be refused, and for its reason."""
 
 import copy
+import pathlib
 import shutil
+import tempfile
 import unittest
 
 import kustomize
 import rules
 from manifests import Render, pod
-from rules import network, settings
+from rules import mesh, network, settings
 
 DOCUMENTED = rules.documented(kustomize.ROOT)
 
@@ -131,7 +133,8 @@ class Rules(unittest.TestCase):
 
     def test_a_gpu_is_told_a_precision_that_it_computes_in(self):
         def stages(value):
-            return lambda render: [put(container_of(render, name), "COGWHEEL_PRECISION", value) for name in ("denoiser", "orchestrator")]
+            services = "denoiser", "orchestrator"
+            return lambda render: [put(container_of(render, name), "COGWHEEL_PRECISION", value) for name in services]
         expected = "COGWHEEL_PRECISION: expected one of fp16, bf16, fp32 with cuda, found"
         self.refused(stages("int8"), f"{expected} int8", self.secured)
         def unstated(render):
@@ -214,6 +217,21 @@ class Rules(unittest.TestCase):
             trigger = render.named("ScaledObject", "vae")["spec"]["triggers"][0]["metadata"]
             trigger["query"] = trigger["query"].replace("requests_in_flight", "requests_in_work")
         self.refused(query, "cogwheel_requests_in_work: expected a metric")
+
+    def test_a_mesh_retries_as_its_test_proves(self):
+        def retries(**values):
+            return lambda render: render.named("VirtualService", "vae")["spec"]["http"][0]["retries"].update(values)
+        expected = "expected reset-before-request,unavailable as in tests/mesh/sidecar.py, found connect-failure"
+        self.refused(retries(retryOn="connect-failure"), f"VirtualService vae: retryOn: {expected}", self.secured)
+        self.refused(retries(attempts=3), "attempts: expected 2", self.secured)
+        route = lambda render: render.named("VirtualService", "vae")["spec"]["http"][0].pop("retries")
+        self.refused(route, "attempts: expected 2 as in tests/mesh/sidecar.py, found None", self.secured)
+        policy = lambda render: render.named("DestinationRule", "vae")["spec"]["trafficPolicy"]
+        self.refused(lambda render: policy(render).pop("retryBudget"), "percent: expected 20", self.secured)
+        outliers = lambda render: policy(render)["outlierDetection"].update(consecutiveGatewayErrors=3)
+        self.refused(outliers, "consecutiveGatewayErrors: expected 2", self.secured)
+        with tempfile.NamedTemporaryFile("w+") as file, self.assertRaises(ValueError):
+            mesh.read(pathlib.Path(file.name))
 
     def test_everything_is_in_the_namespace(self):
         self.refused(lambda render: render.named("NetworkPolicy", "dns")["metadata"].pop("namespace"), "expected namespace cogwheel")
