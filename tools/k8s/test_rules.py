@@ -125,7 +125,12 @@ class Rules(unittest.TestCase):
         plain = lambda render: pod(render.named("Deployment", "vae"))["containers"][0].update(image="r/cogwheel-vae:1")
         self.refused(plain, "expected an image for CUDA", self.secured)
         self.of_denoiser(lambda _, it: it["env"].append({"name": "COGWHEEL_LISTEN", "value": "0.0.0.0:9090"}), "COGWHEEL_LISTEN")
-        self.of_denoiser(lambda _, it: it["ports"][1].update(containerPort=9091), "expected 0.0.0.0:9091")
+        self.of_denoiser(lambda _, it: it["ports"][1].update(containerPort=9091), "expected port 9091 of 0.0.0.0 or [::]")
+        one = lambda _, it: put(it, "COGWHEEL_LISTEN", "[::1]:50051")
+        self.of_denoiser(one, "COGWHEEL_LISTEN: expected port 50051 of 0.0.0.0 or [::], found [::1]:50051")
+        both = Render(self.plain.name, self.plain.components, copy.deepcopy(self.plain.documents))
+        put(container_of(both, "denoiser"), "COGWHEEL_LISTEN", "[::]:50051")
+        self.assertEqual(set(rules.check(both, DOCUMENTED)), self.before[both.name])
         self.of_denoiser(lambda _, it: it["envFrom"][0]["configMapRef"].update(name="commom"), "expected a ConfigMap commom")
         self.of_denoiser(lambda _, it: it["resources"]["limits"].update(memory="3Gi"), "expected the largest limit")
         with self.assertRaises(ValueError):
@@ -203,8 +208,9 @@ class Rules(unittest.TestCase):
         anybody = peers(lambda rule: rule["from"].append({"namespaceSelector": {}}))
         self.refused(anybody, f"a pod that only says it is a client to orchestrator: {refuse}: TCP 50051")
         self.refused(peers(lambda rule: rule["ports"][0].update(port="grpc")), "expected ports by number")
-        metadata = lambda render: render.named("NetworkPolicy", "pull-model")["spec"]["egress"][0]["to"][0]["ipBlock"].pop("except")
-        self.refused(metadata, f"pull-model to the cloud's metadata: {refuse}: TCP 443")
+        for block, name in enumerate(("the cloud's metadata", "the cloud's metadata by IPv6")):
+            egress = lambda render: render.named("NetworkPolicy", "pull-model")["spec"]["egress"][0]
+            self.refused(lambda render: egress(render)["to"][block]["ipBlock"].pop("except"), f"pull-model to {name}: {refuse}: TCP 443")
 
     def test_the_namespace_is_the_same_wherever_it_is_named(self):
         def rename(render):

@@ -71,6 +71,8 @@ def strangers(render):
         Peer("the internet", address="198.51.100.7"),
         Peer("the cloud's metadata", address="169.254.169.254"),
         Peer("a private address", address="10.0.0.1"),
+        Peer("the internet by IPv6", address="2001:db8::7"),
+        Peer("the cloud's metadata by IPv6", address="fd00:ec2::254"),
     ]
 
 
@@ -99,7 +101,7 @@ def expected(components, source, target, protocol, port):
         return port in CONTROL["linkerd"] and "linkerd" in components
     if target.name == "istiod":
         return port in CONTROL["istio"] and "istio" in components
-    return source.name == "pull-model" and target.name == "the internet" and port == 443
+    return source.name == "pull-model" and target.name.startswith("the internet") and port == 443
 
 
 def allowed(policies, namespace, source, target, protocol, port):

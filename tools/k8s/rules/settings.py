@@ -12,6 +12,8 @@ CUDA_PRECISIONS = "fp16", "bf16", "fp32"
 # What the orchestrator judges memory by, and whose setting it is.
 JUDGED = {"COGWHEEL_PRECISION": "denoiser", "COGWHEEL_VAE_TILING": "vae"}
 DEFAULT_GENERATIONS = 16
+# The second takes IPv4 too, but is not there on nodes whose kernel has no IPv6.
+EVERYWHERE = "0.0.0.0", "[::]"
 LISTENERS = {"COGWHEEL_LISTEN": "grpc", "COGWHEEL_ADMIN_LISTEN": "admin"}
 
 
@@ -75,8 +77,8 @@ def ports(render, container):
     numbers = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
     for name, port in LISTENERS.items():
         address, _, number = (variables.get(name) or "").rpartition(":")
-        if address != "0.0.0.0" or number != str(numbers.get(port)):
-            yield f"{name}: expected 0.0.0.0:{numbers.get(port)}, found {variables.get(name)}"
+        if address not in EVERYWHERE or number != str(numbers.get(port)):
+            yield f"{name}: expected port {numbers.get(port)} of {' or '.join(EVERYWHERE)}, found {variables.get(name)}"
 
 
 def judged(render):
