@@ -212,6 +212,22 @@ class Rules(unittest.TestCase):
             egress = lambda render: render.named("NetworkPolicy", "pull-model")["spec"]["egress"][0]
             self.refused(lambda render: egress(render)["to"][block]["ipBlock"].pop("except"), f"pull-model to {name}: {refuse}: TCP 443")
 
+    def test_an_enhancer_outside_may_be_let_out_to(self):
+        def outside(endpoint):
+            def change(render):
+                policy = copy.deepcopy(render.named("NetworkPolicy", "pull-model"))
+                policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] = "orchestrator"
+                render.documents.append(policy)
+                container = container_of(render, "orchestrator")
+                put(container, "COGWHEEL_PROMPT_ENHANCER", endpoint)
+                put(container, "COGWHEEL_PROMPT_ENHANCER_KEY", "key")
+            return change
+        self.refused(outside("http://llm.llm.svc:8080/v1"), "orchestrator to the internet: expected refused, found allowed: TCP 443")
+        right = Render(self.plain.name, self.plain.components, copy.deepcopy(self.plain.documents))
+        outside("https://llm.example.com/v1")(right)
+        self.assertEqual(set(rules.check(right, DOCUMENTED)), self.before[right.name])
+        self.of_denoiser(lambda _, it: put(it, "COGWHEEL_PROMPT_ENHANCER_KEY", "key"), "expected a setting of denoiser")
+
     def test_the_namespace_is_the_same_wherever_it_is_named(self):
         def rename(render):
             render.of_kind("Namespace")[0]["metadata"]["name"] = "videos"

@@ -25,7 +25,9 @@ def read(readme):
     if not rows or not set(COLUMNS) <= set(rows[0]):
         raise ValueError(f"README.md: expected a table of settings with {', '.join(COLUMNS)}, found {rows[:1]}")
     flag, variable, letters = (rows[0].index(column) for column in COLUMNS)
-    return {(letter, row[column].strip("`")) for row in rows[2:] for letter in row[letters] for column in (flag, variable)}
+    # A secret is a variable alone, and named beside the setting that it goes with.
+    named = lambda row: [row[flag].strip("`"), row[variable].strip("`"), *re.findall(r"COGWHEEL_\w+", row[-1])]
+    return {(letter, name) for row in rows[2:] for letter in row[letters] for name in named(row)}
 
 
 def check(render, table):
