@@ -1,4 +1,5 @@
-# Every target runs from a fresh clone with cargo, a C and C++ compiler, Python 3 and pip.
+# Every target runs from a fresh clone with cargo, a C and C++ compiler, Python 3 and pip; beside these, test-browser and
+# k8s-verify want Node 20 or newer with npm, images Docker, and some a network the first time.
 PYTHON ?= python3
 CARGO ?= cargo
 # nextest where it is installed: it runs test files side by side.
@@ -31,7 +32,7 @@ eval-demo: setup ## measure how well the demo model does what prompts and adapte
 	$(CARGO) build --release --locked --package cogwheel-tests --example evaluate_demo
 	target/release/examples/evaluate_demo
 
-test: setup ## run every test
+test: setup ## run every test in Rust
 	$(CARGO) $(TEST) --locked --workspace
 
 test-browser: setup ## drive the page of `cogwheel serve` in headless Chromium; installs it where it may
@@ -55,7 +56,7 @@ soak: setup $(EXAMPLE)/.ready $(CLUSTER)/.ready ## two minutes of 40 clients, wh
 	$(CARGO) build --locked --workspace --bins
 	$(PYTHON_TEST) -m soak.soak --seconds $(SOAK_SECONDS)
 
-verify: $(VERIFY)/.ready ## formatting, lints, docs, dependencies and protos; changes nothing
+verify: $(VERIFY)/.ready ## formatting, lints, docs, dependencies and protos; changes nothing. The manifests: k8s-verify
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
