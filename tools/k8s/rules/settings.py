@@ -122,7 +122,9 @@ def generations(render):
     expected = denoiser["spec"].get("replicas", 1)
     for scaled in render.of_kind("ScaledObject"):
         if scaled["spec"]["scaleTargetRef"]["name"] == "denoiser":
-            threshold = max(float(trigger["metadata"]["threshold"]) for trigger in scaled["spec"]["triggers"])
+            # Calls; the other trigger counts seconds.
+            threshold = max(float(trigger["metadata"]["threshold"]) for trigger in scaled["spec"]["triggers"]
+                            if trigger["metricType"] == "AverageValue")
             expected = scaled["spec"]["maxReplicaCount"] * threshold
     if found < expected:
         yield f"COGWHEEL_MAX_GENERATIONS: expected at least {expected:.0f}, for all replicas of the denoiser, found {found}"
