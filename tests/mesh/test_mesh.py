@@ -16,7 +16,7 @@ from mesh.large import MEGABYTES, large_adapter, large_pictures
 from mesh.mesh import DEMO, Mesh
 
 DENOISE, DECODE = "DenoiserService/Denoise", "VaeService/Decode"
-LONG, ENDLESS = {"num_inference_steps": 200}, {"num_inference_steps": 1000, "num_frames": 17, "width": 64, "height": 64}
+LONG, ENDLESS = {"num_inference_steps": 200}, {"num_inference_steps": 1000, "num_frames": 17, "width": 128, "height": 128}
 
 
 class MeshTest(unittest.TestCase):
