@@ -1,3 +1,4 @@
+import atexit
 import json
 import os
 import pathlib
@@ -24,6 +25,8 @@ class Process:
         # What is killed leaves its temporary files.
         self.environment = os.environ | {"TMPDIR": str(log.parent)}
         self.start()
+        # Also where a test is interrupted before it can say what is to be cleaned up.
+        atexit.register(self.kill)
 
     def start(self):
         """Starts it, or starts it again."""
