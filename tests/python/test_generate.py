@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -30,15 +31,21 @@ class Generate(unittest.TestCase):
         cls.server.wait_until_ready()
 
     def start(self, *arguments, **options):
+        """Killed where it does not end in time, and so whoever reads from it waits no longer."""
         command = [*GENERATE, "--endpoint", self.server.url, *map(str, arguments)]
         # As in a terminal, also where this test runs in a shell's background, which ignores Ctrl-C for it.
         heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
         options = {"stderr": subprocess.PIPE, "preexec_fn": heed, **options}
-        return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, **options)
+        process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, **options)
+        limit = threading.Timer(PATIENCE_SECONDS, process.kill)
+        limit.start()
+        for cleanup in (process.wait, process.kill, limit.cancel):
+            self.addCleanup(cleanup)
+        return process
 
     def run_to_end(self, *arguments):
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        out, err = process.communicate()
         return process.returncode, out, err
 
     def make(self, name, *arguments):
@@ -57,7 +64,8 @@ class Generate(unittest.TestCase):
         made = self.make("python.mp4", *adapters)
         output = self.folder / "cli.mp4"
         command = [PROGRAMS / "cogwheel", "generate", "--endpoint", self.server.url, "--output", output]
-        subprocess.run([*command, *PROMPT, *SMALL, *adapters], check=True, capture_output=True)
+        subprocess.run([*command, *PROMPT, *SMALL, *adapters], check=True, capture_output=True,
+                       timeout=PATIENCE_SECONDS)
         self.assertEqual(made[4:8], b"ftyp")
         self.assertEqual(made, output.read_bytes())
         self.assertNotEqual(made, self.make("alone.mp4"))
@@ -70,6 +78,7 @@ class Generate(unittest.TestCase):
         self.assertIn("accepted: 9 frames of 32x32, 3 steps, seed 7\n", err)
         self.assertNotIn("\r", err)
         terminal, its_end = os.openpty()
+        self.addCleanup(os.close, terminal)
         process = self.start(*PROMPT, *SMALL, "--output", output, stderr=its_end)
         os.close(its_end)
         shown = b""
@@ -78,7 +87,7 @@ class Generate(unittest.TestCase):
                 shown += piece
         except OSError:  # how Linux says that the other end is closed
             pass
-        process.communicate(timeout=PATIENCE_SECONDS)
+        process.communicate()
         self.assertEqual(process.returncode, 0)
         for part in (b"[##########--------------------] step 1 of 3", b"step 3 of 3", b"frame 9 of 9"):
             self.assertIn(part, shown)
@@ -89,7 +98,7 @@ class Generate(unittest.TestCase):
         process = self.start(*PROMPT, *ENDLESS, "--output", output)
         self.assertTrue(process.stderr.readline().startswith("accepted"))
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=PATIENCE_SECONDS)
+        _, err = process.communicate()
         self.assertEqual(process.returncode, 130, err)
         self.assertEqual([file.name for file in self.folder.iterdir() if "interrupted" in file.name], [])
         self.server.wait_for(lambda: self.callers_that_left() > before, "a line of the log that tells of it")
