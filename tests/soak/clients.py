@@ -4,7 +4,9 @@ import random
 import threading
 import time
 from collections import Counter
+from concurrent import futures
 from contextlib import closing
+from itertools import islice
 
 import grpc
 
@@ -13,6 +15,8 @@ from fleet.generation import Made, Server, make, pause_before_retry, request
 ADAPTERS = ([], [("neon", 0.7)], [("bounce", 1.0)], [("trail", 0.5), ("bounce", -0.4)])
 # Longer than anything may take here: who waits so long is a failure.
 SECONDS = 120
+# What a server may say that does not take a request: it is not there, full, or would not be in time.
+REFUSALS = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
 class Twins:
@@ -30,24 +34,24 @@ class Clients:
     """A request counts as accepted when its client has read the event `accepted`, or later ones.
 
     From then on it ends with the whole video, or with what its own client did: it left, or stated a deadline that has
-    passed. Before that the server may refuse it, or not be there: a client asks again, as long as it has time.
+    passed. Before that the server may refuse it, or not be there: a client asks again, as long as it has time. All else
+    is a failure.
     """
 
     def __init__(self, url, twins, count):
         self.url, self.twins = url, twins
         self.ended, self.refusals, self.failures = Counter(), Counter(), []
-        self.is_over = threading.Event()
-        self.threads = [threading.Thread(target=self.ask_on, args=(number,)) for number in range(count)]
+        self.is_over, self.count = threading.Event(), count
+        self.pool = futures.ThreadPoolExecutor(count)
 
     def __enter__(self):
-        for thread in self.threads:
-            thread.start()
+        self.running = [self.pool.submit(self.ask_on, number) for number in range(self.count)]
         return self
 
     def __exit__(self, *_):
         self.is_over.set()
-        for thread in self.threads:
-            thread.join()
+        self.pool.shutdown()
+        self.failures += [f"a client ended: {error!r}" for client in self.running if (error := client.exception())]
 
     def ask_on(self, number):
         chance = random.Random(number)
@@ -58,15 +62,14 @@ class Clients:
                 way, = chance.choices(ways, weights=[7, 2, 1])
                 try:
                     outcome = way(server, index, chance)
-                except grpc.RpcError as error:
-                    outcome = f"{error.code().name}: {error.details()}"
+                except Exception as error:
+                    is_status = isinstance(error, grpc.RpcError)
+                    outcome = f"{error.code().name}: {error.details()}" if is_status else repr(error)
                     self.failures.append(f"client {number}, {way.__name__}, request {index}: {outcome}")
-                except AssertionError as error:
-                    outcome = "another video"
-                    self.failures.append(f"client {number}, {way.__name__}, request {index}: {error}")
                 self.ended[outcome] += 1
 
     def refused(self, error, pause):
+        assert error.code() in REFUSALS, f"expected a refusal, found {error.code().name}: {error.details()}"
         told = "told to" if pause_before_retry(error, False) else "by itself"
         self.refusals[f"{error.code().name}, asked again {told}"] += 1
 
@@ -80,8 +83,8 @@ class Clients:
         """After some events."""
         asked, events = self.twins.requests[index], chance.randrange(1, 8)
         with closing(server.generate(asked, SECONDS, SECONDS, self.refused)) as responses:
-            for _ in range(events):
-                next(responses)
+            read = sum(1 for _ in islice(responses, events))
+        assert read == events, f"expected {events} events at the least, found {read}"
         return "left"
 
     def hurry(self, server, index, chance):
@@ -92,6 +95,6 @@ class Clients:
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and time.monotonic() - start >= timeout * 0.9:
                 return "past its deadline"
-            if not made.is_accepted:
+            if not made.is_accepted and error.code() in REFUSALS:
                 return "refused, and out of time"
             raise
