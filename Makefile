@@ -54,6 +54,7 @@ test-mesh: setup $(EXAMPLE)/.ready $(CLUSTER)/.ready ## run the services in a me
 SOAK_SECONDS ?= 120
 soak: setup $(EXAMPLE)/.ready $(CLUSTER)/.ready ## two minutes of 40 clients, while every process is restarted; SOAK_SECONDS=20 for a short form
 	$(CARGO) build --locked --workspace --bins
+	$(PYTHON_TEST) -m unittest discover --start-directory tests/soak --top-level-directory tests
 	$(PYTHON_TEST) -m soak.soak --seconds $(SOAK_SECONDS)
 
 verify: $(VERIFY)/.ready ## formatting, lints, docs, dependencies and protos; changes nothing. The manifests: k8s-verify

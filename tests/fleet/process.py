@@ -20,10 +20,10 @@ PATIENCE_SECONDS = 120
 class Process:
     """A program whose output goes to `log`, and all else beside that; killed at the end of the `with`, where it still runs."""
 
-    def __init__(self, command, log):
+    def __init__(self, command, log, environment=None):
         self.command, self.log = [str(word) for word in command], log
         # What is killed leaves its temporary files.
-        self.environment = os.environ | {"TMPDIR": str(log.parent)}
+        self.environment = os.environ | {"TMPDIR": str(log.parent)} | (environment or {})
         self.start()
         # Also where a test is interrupted before it can say what is to be cleaned up.
         atexit.register(self.kill)
@@ -63,21 +63,24 @@ class Process:
         return found
 
     def resident_bytes(self):
-        """Memory that it holds now; on Linux alone."""
-        status = pathlib.Path(f"/proc/{self.running.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
-        return int(line.split()[1]) * 1024
+        """Memory that it holds now; None where it has ended. On Linux alone."""
+        try:
+            status = pathlib.Path(f"/proc/{self.running.pid}/status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        held = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+        return int(held[0].split()[1]) * 1024 if held else None
 
 
 class Service(Process):
     """A service of the project on a port of its own, which it keeps when it is started again."""
 
-    def __init__(self, program, *arguments, folder, name=None):
+    def __init__(self, program, *arguments, folder, name=None, environment=None):
         self.name, self.port = name or program, free_port()
         flags = ["--listen", f"127.0.0.1:{self.port}", "--log-format", "json"]
         # A program and a word, such as `cogwheel serve`, are one program here.
         super().__init__([PROGRAMS / program.split()[0], *program.split()[1:], *flags, *arguments],
-                         folder / f"{self.name}.log")
+                         folder / f"{self.name}.log", environment)
 
     @property
     def address(self):

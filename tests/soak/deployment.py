@@ -5,6 +5,9 @@ from fleet.process import ROOT, Service
 DEMO = ROOT / "demo"
 # Fewer than there are clients, so that some are told to come again.
 GENERATIONS = 24
+# glibc then gives large blocks back at once, as it does at first: later it keeps some megabytes of them, more or less from
+# one second to the next, in which a leak would not be seen.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(128 << 10)}
 
 
 class Deployment:
@@ -31,7 +34,7 @@ class Deployment:
 
     def add(self, name, *flags):
         program = f"cogwheel-{name.rsplit('-', 1)[0]}"
-        service = Service(program, *flags, folder=self.folder, name=name)
+        service = Service(program, *flags, folder=self.folder, name=name, environment=ALLOCATOR)
         self.services[name] = self.ends.enter_context(service)
         return service
 

@@ -1,7 +1,8 @@
 """Forty clients, a rolling restart and two crashes: no accepted request fails, every result is its twin's, memory stays flat.
 
     make soak                       two minutes
-    make soak SOAK_SECONDS=20       so many at least; every process is restarted once however long that takes
+    make soak SOAK_SECONDS=20       so many at least; every process is restarted once, and memory watched for 25 seconds after
+                                    that, however long it takes
 """
 
 import argparse
@@ -15,8 +16,10 @@ from soak.clients import Clients, Twins
 from soak.deployment import Deployment
 from soak.memory import Memory
 
-# Of the whole time: before the first restart, and with all processes again before their memory counts.
-BEFORE, WARM_UP = 0.1, 0.15
+# Of the whole time: before the first restart, and in which memory is watched, at least.
+BEFORE, WATCHED = 0.1, 0.5
+# With all processes again before their memory counts, and in which it is watched however short the whole is.
+WARM_UP_SECONDS, LEAST_WATCHED_SECONDS = 15, 25
 
 
 def restart(service):
@@ -53,14 +56,15 @@ def soak(folder, seconds, count):
                 wrong += restart(service)
             for name in ("denoiser-1", "vae-2"):
                 crash(deployment.services[name])
-            time.sleep(seconds * WARM_UP)
+            time.sleep(WARM_UP_SECONDS)
+            before = clients.ended["made"]
             with Memory(deployment.services) as memory:
-                time.sleep(max(seconds * 0.3, begin + seconds - time.monotonic()))
+                time.sleep(max(LEAST_WATCHED_SECONDS, seconds * WATCHED, begin + seconds - time.monotonic()))
+            watched = clients.ended["made"] - before
         print(f"{time.monotonic() - begin:.0f} s:", ", ".join(f"{ended} {what}" for what, ended in clients.ended.items()))
         print("  refused before:", ", ".join(f"{count} {what}" for what, count in clients.refusals.items()))
-        for name, (first, last) in memory.change().items():
-            print(f"  {name}: {first / 2**20:.0f} MiB, {last / 2**20:.0f} MiB in the end")
-        wrong += clients.failures + memory.grown()
+        print(f"memory in the last {memory.seconds:.0f} s and {watched} videos:", *memory.described(), sep="\n  ")
+        wrong += clients.failures + memory.failures()
         if clients.ended["made"] < count:
             wrong.append(f"expected {count} videos at the least, found {clients.ended['made']}")
         wrong += afterwards(deployment, twins)
