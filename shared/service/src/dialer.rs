@@ -25,8 +25,11 @@ use crate::{Address, Fatal};
 
 /// How long a connection may take to be opened, its handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Window of a stream and of a connection: gRPC's 64 KiB would stop tensors at every chunk.
+/// Window of a stream: gRPC's 64 KiB would stop tensors at every chunk.
 const WINDOW: u32 = 4 << 20;
+/// Window of a connection: enough for as many calls as there ever are, all of them ours. One whose answer is read slowly must
+/// not keep the others from theirs.
+const CONNECTION_WINDOW: u32 = 1 << 30;
 /// How long a server's first word is waited for before something is asked of it.
 const FIRST_WORD: Duration = Duration::from_millis(250);
 /// A peer that does not answer a ping for so long is gone.
@@ -151,7 +154,7 @@ fn tuned(endpoint: Endpoint) -> Endpoint {
     endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
 }

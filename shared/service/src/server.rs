@@ -22,8 +22,11 @@ use crate::receiving::ReceivingLayer;
 use crate::status::STATUS_SERVICE;
 use crate::{Fatal, Health, Limits, Listener, Shutdown, StageStatus, TraceContext};
 
-/// Window of a stream and of a connection: gRPC's 64 KiB would stop tensors at every chunk.
-const WINDOW: u32 = 4 << 20;
+/// Window of a stream: gRPC's 64 KiB would stop tensors at every chunk. That of a connection is so many times larger as it may
+/// have streams, so that those whose bytes nobody reads yet, since they wait for a place, leave the others theirs.
+const WINDOW: u32 = 1 << 20;
+/// The largest window that HTTP/2 knows.
+const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// A peer that does not answer a ping for so long is gone.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
@@ -142,7 +145,9 @@ impl Server {
             .trace_fn(move |request| call_span(name, &traced, request))
             .max_concurrent_streams(limits.max_streams)
             .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
+            .initial_connection_window_size(
+                WINDOW.saturating_mul(limits.max_streams).min(MAX_WINDOW),
+            )
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             // Browsers have no HTTP/2 without TLS. A connection of theirs has one call at a time.

@@ -31,6 +31,7 @@ impl Place {
         adapter: &Arc<RegisteredAdapter>,
         terms: &Terms,
     ) -> Result<bool, Failure> {
+        let _turn = self.handing.lock().await;
         let (sender, requests) = mpsc::channel(READ_AHEAD);
         let reading = tokio::task::spawn_blocking({
             let adapter = Arc::clone(adapter);

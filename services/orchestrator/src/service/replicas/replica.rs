@@ -23,6 +23,8 @@ pub(crate) struct Replica {
     address: String,
     channel: Link,
     state: Mutex<State>,
+    /// Held by whoever hands it an adapter. Others that need the same one find it there after that, and send nothing.
+    pub(in crate::service) handing: tokio::sync::Mutex<()>,
     /// Told when a call was lost, so that its health is asked anew.
     pub(super) lost: Arc<Notify>,
     /// Told when somebody wants it while it is down, so that it is not left alone any longer.
@@ -77,6 +79,7 @@ impl Replica {
                 misses: 0,
                 why: None,
             }),
+            handing: tokio::sync::Mutex::default(),
             lost: Arc::default(),
             wanted: Arc::default(),
             following: OnceLock::new(),
