@@ -39,6 +39,8 @@ def arguments():
     parser.add_argument("--cert", help="PEM file of the certificate that this client shows, for mutual TLS")
     parser.add_argument("--key", help="PEM file of that certificate's key")
     given = parser.parse_args()
+    if bool(given.cert) != bool(given.key):
+        parser.error("--cert, --key: expected both or none")
     if given.output.suffix not in FORMATS:
         parser.error(f"--output: expected a name that ends in .mp4 or .gif, found '{given.output}'")
     if not given.output.absolute().parent.is_dir():

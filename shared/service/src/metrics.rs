@@ -122,6 +122,8 @@ pub fn frames(service: &str, count: usize) {
 /// Whether a replica of a stage takes work; `None` when it is no longer among the stage's replicas.
 pub fn replica(stage: &str, address: &str, up: Option<bool>) {
     let labels = catalogue::Replica { stage: label(stage), address: address.to_owned() };
+    // There from the start, at zero: the first one would else be no increase.
+    METRICS.stage_retries.get_or_create_owned(&[("stage", label(stage))]);
     match up {
         Some(up) => {
             METRICS.replica_up.get_or_create(&labels).set(i64::from(up));

@@ -152,7 +152,7 @@ impl Server {
             .http2_keepalive_timeout(Some(KEEPALIVE))
             // Browsers have no HTTP/2 without TLS. A connection of theirs has one call at a time.
             .accept_http1(self.page.is_some())
-            .layer(ActivityLayer)
+            .layer(ActivityLayer::default())
             .layer(option_layer(self.page.map(|page| PageLayer { page, local })))
             // Counts also what those below turn away.
             .layer(RequestLayer::new(name, methods))

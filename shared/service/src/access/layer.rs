@@ -1,4 +1,6 @@
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, Ready, ready};
 use tonic::Status;
@@ -15,6 +17,9 @@ use crate::listener::Peer;
 
 /// Characters of a path that are logged: more than any method's has.
 const MAX_PATH: usize = 100;
+
+/// How often a refused call is logged at most; all are counted among the metrics.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Answers calls that their caller may not make; no byte of them is read.
 #[derive(Clone, Debug)]
@@ -57,9 +62,11 @@ where
         match passed {
             Ok(()) => Either::Right(self.inner.call(request)),
             Err(failure) => {
-                // The caller has made it up.
-                let path: String = request.uri().path().chars().take(MAX_PATH).collect();
-                warn!(path, %failure, "refused");
+                if is_time_to_tell() {
+                    // The caller has made it up.
+                    let path: String = request.uri().path().chars().take(MAX_PATH).collect();
+                    warn!(path, %failure, "refused");
+                }
                 Either::Left(ready(Ok(Status::from(failure).into_http())))
             }
         }
@@ -109,6 +116,17 @@ fn token(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
         }
         _ => Err(Failure::Unauthenticated("expected one header authorization: Bearer TOKEN")),
     }
+}
+
+/// Whether none has been logged lately: strangers do not fill the log.
+fn is_time_to_tell() -> bool {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_time = last.is_none_or(|last| last.elapsed() >= PAUSE);
+    if is_time {
+        *last = Some(Instant::now());
+    }
+    is_time
 }
 
 #[cfg(test)]

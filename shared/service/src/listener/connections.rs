@@ -73,6 +73,9 @@ impl Drop for Place {
     }
 }
 
+/// How long an answer may wait for its reader before its call keeps its connection no longer: it stands still.
+const STALL: Duration = Duration::from_secs(60);
+
 /// What a connection does.
 #[derive(Debug)]
 pub(crate) struct Activity {
@@ -83,29 +86,44 @@ pub(crate) struct Activity {
 
 #[derive(Debug)]
 struct Calls {
-    running: usize,
-    /// Those among them that only a caller with a role may make.
-    working: usize,
+    running: HashMap<u64, State>,
+    next: u64,
     /// When the last one ended.
     ended: Instant,
     /// When the last one that was work ended.
     worked: Instant,
 }
 
+/// Of a running call.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// Whether only a caller with a role may make it.
+    is_work: bool,
+    /// Since when its reader takes nothing of what there is.
+    unread_since: Option<Instant>,
+}
+
+impl State {
+    fn stands_still(&self) -> bool {
+        self.unread_since.is_some_and(|since| since.elapsed() >= STALL)
+    }
+}
+
 impl Activity {
     pub(crate) fn new() -> Self {
         let now = Instant::now();
-        let calls = Calls { running: 0, working: 0, ended: now, worked: now };
+        let calls = Calls { running: HashMap::new(), next: 0, ended: now, worked: now };
         Self { calls: Mutex::new(calls), close: CancellationToken::new() }
     }
 
     /// A call has begun, which is work or a question that everybody may ask; it runs until what is given is dropped.
     pub(crate) fn begin(self: &Arc<Self>, is_work: bool) -> RunningCall {
         let mut calls = self.calls();
-        calls.running += 1;
-        calls.working += usize::from(is_work);
+        let id = calls.next;
+        calls.next += 1;
+        calls.running.insert(id, State { is_work, unread_since: None });
         drop(calls);
-        RunningCall { activity: Arc::clone(self), is_work }
+        RunningCall { activity: Arc::clone(self), id }
     }
 
     /// What tells the connection to close.
@@ -113,16 +131,17 @@ impl Activity {
         &self.close
     }
 
-    /// Since when there is no call.
+    /// Since when there is no call, but for those that stand still.
     fn resting_since(&self) -> Option<Instant> {
         let calls = self.calls();
-        (calls.running == 0).then_some(calls.ended)
+        calls.running.values().all(State::stands_still).then_some(calls.ended)
     }
 
     /// Since when there is no work.
     fn without_work_since(&self) -> Option<Instant> {
         let calls = self.calls();
-        (calls.working == 0).then_some(calls.worked)
+        let none = calls.running.values().all(|call| !call.is_work || call.stands_still());
+        none.then_some(calls.worked)
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -134,16 +153,23 @@ impl Activity {
 #[derive(Debug)]
 pub(crate) struct RunningCall {
     activity: Arc<Activity>,
-    is_work: bool,
+    id: u64,
+}
+
+impl RunningCall {
+    /// There is something of its answer, or there is not; if there is, it is the reader's turn.
+    pub(crate) fn is_the_readers_turn(&self, is: bool) {
+        if let Some(state) = self.activity.calls().running.get_mut(&self.id) {
+            state.unread_since = is.then(Instant::now);
+        }
+    }
 }
 
 impl Drop for RunningCall {
     fn drop(&mut self) {
         let mut calls = self.activity.calls();
-        calls.running -= 1;
         calls.ended = Instant::now();
-        if self.is_work {
-            calls.working -= 1;
+        if calls.running.remove(&self.id).is_some_and(|call| call.is_work) {
             calls.worked = calls.ended;
         }
     }
@@ -186,6 +212,24 @@ mod tests {
         let _third = connections.enter().unwrap();
         assert!(asking.activity().close().is_cancelled());
         assert!(!working.activity().close().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_whose_reader_takes_nothing_keeps_its_connection_no_longer() {
+        let connections = Connections::new(1, IDLE);
+        let slow = connections.enter().unwrap();
+        let call = slow.activity().begin(true);
+        // Whoever waits for an answer is not slow, however long that takes.
+        call.is_the_readers_turn(false);
+        tokio::time::advance(2 * IDLE).await;
+        connections.close_idle();
+        assert!(connections.enter().is_none());
+        call.is_the_readers_turn(true);
+        tokio::time::advance(STALL / 2).await;
+        assert!(connections.enter().is_none());
+        tokio::time::advance(STALL / 2).await;
+        assert!(connections.enter().is_some());
+        assert!(slow.activity().close().is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]

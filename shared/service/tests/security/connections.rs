@@ -69,6 +69,27 @@ async fn questions_that_everybody_may_ask_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn questions_that_stay_open_are_bounded() {
+    let door = Door::open(&[]).await;
+    let links: Vec<_> = (0..20).map(|_| link(&door)).collect();
+    let mut open = Vec::new();
+    for link in &links {
+        for _ in 0..120 {
+            match HealthClient::new(link.clone()).watch(HealthCheckRequest::default()).await {
+                Ok(stream) => open.push(stream),
+                Err(status) => assert_eq!(status.code(), Code::ResourceExhausted, "{status}"),
+            }
+        }
+    }
+    assert_eq!(open.len(), 2048);
+    // Work is no question.
+    let _working = work(&links[0]).await;
+    drop(open);
+    eventually("one may ask again", async || check(&links[0]).await.is_ok()).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_everybody_may_ask_is_short() {
     let door = Door::open(&[]).await;
     let service = "x".repeat(8 << 10);
