@@ -32,6 +32,7 @@ mod server;
 mod shutdown;
 mod signals;
 mod stage;
+mod stall;
 mod status;
 mod telemetry;
 mod tiling;

@@ -1,11 +1,7 @@
-use std::time::Duration;
-
 use tonic::{Code, Streaming};
 
 use crate::Failure;
-
-/// How long a caller may pause in the middle of what it sends up.
-const STALL: Duration = Duration::from_secs(60);
+use crate::stall::STALL;
 
 /// The next message of what a caller sends up; `None` when it has sent everything.
 ///

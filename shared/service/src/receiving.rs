@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
@@ -15,10 +14,8 @@ use tonic::codegen::http::Request;
 use tower::{Layer, Service};
 
 use crate::Failure;
+use crate::stall::STALL;
 use framing::Framing;
-
-/// How long a caller may pause in the middle of what it sends.
-const STALL: Duration = Duration::from_secs(60);
 
 /// Bounds what callers send: so many bytes of messages that are not whole yet, of all calls together, and no call that
 /// stops in the middle.

@@ -2,7 +2,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::Stream;
 use tokio::sync::mpsc;
@@ -13,11 +12,10 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::Failure;
 use crate::call::{Call, Held, cut, passed};
+use crate::stall::STALL;
 
 /// Messages of one response that wait to be read. Small, because a message may hold a megabyte.
 const BUFFERED: usize = 4;
-/// How long a response may wait for its reader before its work is given up: a stage serves others.
-const STALL: Duration = Duration::from_secs(60);
 
 /// The stream of one response. The call's place is held until its work is done and it is read, dropped, or has not been read
 /// of for too long.
@@ -130,6 +128,8 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::StreamExt as _;
     use tokio::sync::oneshot;
     use tonic::Code;

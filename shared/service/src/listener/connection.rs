@@ -2,7 +2,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
@@ -12,10 +11,8 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use super::connections::{Activity, Place};
+use crate::stall::STALL;
 use crate::tls::names_of;
-
-/// How long a peer may take nothing of what is sent to it.
-const STALL: Duration = Duration::from_secs(60);
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]

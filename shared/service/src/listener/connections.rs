@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::stall::STALL;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -72,9 +73,6 @@ impl Drop for Place {
         self.of.open().remove(&self.id);
     }
 }
-
-/// How long an answer may wait for its reader before its call keeps its connection no longer: it stands still.
-const STALL: Duration = Duration::from_secs(60);
 
 /// What a connection does.
 #[derive(Debug)]
