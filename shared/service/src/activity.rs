@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 use crate::Failure;
 use crate::listener::{Peer, RunningCall};
 
-/// Questions of health and reflection that are open at once in a process. They are everybody's, and each takes some memory.
+/// Questions of health and reflection that are open at once at a server. They are everybody's, and each takes some memory.
 const MAX_QUESTIONS: usize = 2048;
 
 /// Counts a connection's calls from their first byte to their last, and bounds those that everybody may make.

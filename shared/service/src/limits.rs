@@ -20,23 +20,26 @@ pub struct ServerArgs {
     #[arg(long, env = "COGWHEEL_ADMIN_LISTEN", value_name = "ADDR")]
     pub admin_listen: Option<SocketAddr>,
     /// Seconds that running work may take after a termination signal
-    #[arg(long, env = "COGWHEEL_GRACE_SECONDS", value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, env = "COGWHEEL_GRACE_SECONDS", value_name = "SECONDS",
+        default_value_t = Limits::DEFAULT.grace.as_secs())]
     pub grace_seconds: u64,
     /// Calls at once on one connection; more wait
-    #[arg(long, env = "COGWHEEL_MAX_STREAMS", value_name = "N", default_value_t = 128,
+    #[arg(long, env = "COGWHEEL_MAX_STREAMS", value_name = "N", default_value_t = Limits::DEFAULT.max_streams,
         value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub max_streams: u32,
-    /// Connections at once. One more takes the place of the one that has been without a call the longest; where each has a
-    /// call, it is closed
-    #[arg(long, env = "COGWHEEL_MAX_CONNECTIONS", value_name = "N", default_value_t = 1024,
+    /// Connections at once. One more takes the place of the one that has been without work the longest; where each has
+    /// some, it is closed
+    #[arg(long, env = "COGWHEEL_MAX_CONNECTIONS", value_name = "N", default_value_t = Limits::DEFAULT.max_connections as u32,
         value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub max_connections: u32,
     /// Seconds without a call after which a connection is closed
-    #[arg(long, env = "COGWHEEL_CONNECTION_IDLE_SECONDS", value_name = "SECONDS", default_value_t = 300,
+    #[arg(long, env = "COGWHEEL_CONNECTION_IDLE_SECONDS", value_name = "SECONDS",
+        default_value_t = Limits::DEFAULT.connection_idle.as_secs(),
         value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub connection_idle_seconds: u64,
     /// Seconds that a TLS handshake may take
-    #[arg(long, env = "COGWHEEL_HANDSHAKE_SECONDS", value_name = "SECONDS", default_value_t = 10,
+    #[arg(long, env = "COGWHEEL_HANDSHAKE_SECONDS", value_name = "SECONDS",
+        default_value_t = Limits::DEFAULT.handshake.as_secs(),
         value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub handshake_seconds: u64,
     /// Bytes of one message; a generation's request has a limit of its own
